@@ -1,0 +1,333 @@
+"""What travels on topics, and its codec.
+
+Every record is JSON with a `type` tag, so that any Kafka tool can show it; msgspec checks the types on the way in.
+A path travels in its wire form (see `ancestry`), at most 16 bytes a level. Times are milliseconds since the epoch
+and come from the log, never from the clock of the one who decides.
+
+Topics and what they carry:
+
+    requests.<pipeline>          Request
+    chunks.<pipeline>.<stage>    Items | Start | Chunk | Result | Timer | Cancel | Retract | Forget   (`HomeRecord`)
+    work.<pipeline>.<stage>      Work
+    results.<pipeline>           Event
+    control.<pipeline>           Ended | Cancelled                                                    (`ControlRecord`)
+    dead-letters.<pipeline>      DeadLetter
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Literal, TypeVar
+
+import msgspec
+
+Raw = msgspec.Raw
+T = TypeVar("T")
+
+
+class Poison(Exception):
+    """This record can never succeed: it goes to the dead-letter topic and is acknowledged."""
+
+
+class Status(StrEnum):
+    """How a stream, scope or child ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SHED = "shed"
+
+
+class Mode(StrEnum):
+    """`STREAM`: a stage starts on each partial output; `BARRIER`: when the stage before has finished for the request."""
+
+    STREAM = "stream"
+    BARRIER = "barrier"
+
+
+class Wire(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Base of everything that is part of a record."""
+
+
+class Context(Wire):
+    """What every stage must know of the request: it travels with the items."""
+
+    mode: Mode = Mode.STREAM
+    deadline_ms: int | None = None
+
+
+# --- requests.<pipeline>, keyed by request id --------------------------------------------------------------------
+
+
+class Request(Wire, tag="request"):
+    """One run of a pipeline. `id` is a UUIDv7, so it carries its creation time."""
+
+    id: str
+    pipeline: str
+    input: Raw
+    context: Context = Context()
+    idempotency_key: str | None = None
+
+
+# --- chunks.<pipeline>.<stage>, keyed by the stage's aggregation key ----------------------------------------------
+
+
+class Close(Wire):
+    """The punctuation of a stream: it has ended with `count` children in its current epoch."""
+
+    count: int
+    status: Status = Status.OK
+    cause: str | None = None
+
+
+class Child(Wire):
+    """One whole item of a stream; one that failed is a typed leaf with its cause and no value."""
+
+    value: Raw = Raw(b"null")
+    status: Status = Status.OK
+    cause: str | None = None
+
+
+class Items(Wire, tag="items"):
+    """Children `first`, `first`+1, ... of the stream of `stage` at `path`, and its close if it has ended.
+
+    Sent only by the home of that stream, to the home of each stage that consumes it.
+    """
+
+    request: str
+    stage: str
+    path: str
+    first: int = 0
+    epoch: int = 0
+    children: list[Child] = []
+    close: Close | None = None
+    context: Context = Context()
+
+
+class Start(Wire, tag="start"):
+    """A worker begins a run of `attempt` of the call at `path`."""
+
+    request: str
+    path: str
+    attempt: int
+    run: str
+
+
+class TokenLogprob(Wire):
+    """One generated token with the log-probabilities of its likeliest alternatives, itself included."""
+
+    token: str
+    top: dict[str, float]
+
+
+class End(Wire):
+    """How a run ended. `reason`: `stop`, `length`, `error`, `rejected`, `aborted`."""
+
+    status: Status
+    reason: str
+    cause: str | None = None
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Chunk(Wire, tag="chunk"):
+    """Text of a run: its `seq` counts from 0; the last one carries the `end`."""
+
+    request: str
+    path: str
+    attempt: int
+    run: str
+    seq: int
+    text: str
+    tokens: list[int] | None = None
+    logprobs: list[TokenLogprob] | None = None
+    end: End | None = None
+
+
+class Result(Wire, tag="result"):
+    """What one run of a map function returned."""
+
+    request: str
+    path: str
+    attempt: int
+    run: str
+    children: list[Child] = []
+    status: Status = Status.OK
+    cause: str | None = None
+
+
+class Timer(Wire, tag="timer"):
+    """A silence that was armed at `mark`; void once the mark has advanced."""
+
+    request: str
+    path: str
+    attempt: int
+    mark: int
+
+
+class Cancel(Wire, tag="cancel"):
+    """Ends a scope from outside: a client, a deadline, load shedding. The first terminal record wins."""
+
+    request: str
+    path: str
+    status: Status = Status.CANCELLED
+    cause: str | None = None
+
+
+class Retract(Wire, tag="retract"):
+    """Withdraws child `first` and all later children of the stream of `stage` at `path`; `epoch` replaces them."""
+
+    request: str
+    stage: str
+    path: str
+    first: int
+    epoch: int
+
+
+class Forget(Wire, tag="forget"):
+    """The request is finished: only a marker stays."""
+
+    request: str
+
+
+HomeRecord = Items | Start | Chunk | Result | Timer | Cancel | Retract | Forget
+
+
+# --- work.<pipeline>.<stage>, partition chosen by the sender ------------------------------------------------------
+
+
+class Message(Wire):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Call(Wire):
+    """One LM call, as any engine understands it. The part that all calls of a prompt class share comes first.
+
+    `subject` names what the call is about; a recording is looked up by it. `choices` asks for exactly one of these
+    texts; `grammar` is GBNF; `logprobs` asks for that many alternatives per token.
+    """
+
+    messages: list[Message]
+    max_tokens: int
+    subject: str = ""
+    temperature: float = 0.0
+    seed: int | None = None
+    stop: list[str] = []
+    grammar: str | None = None
+    choices: list[str] | None = None
+    logprobs: int = 0
+
+
+class Home(Wire):
+    """The one topic-partition that decides about a path; fixed when its call is dispatched."""
+
+    topic: str
+    partition: int
+
+
+class Work(Wire, tag="work"):
+    """One attempt of one LM call to be made, continuing from `prefix` (token ids where the engine gives them).
+
+    `flush`: `token` streams to a watching client, `line` publishes at line ends only.
+    """
+
+    request: str
+    stage: str
+    path: str
+    attempt: int
+    home: Home
+    model: str
+    call: Call
+    prefix: str = ""
+    prefix_tokens: list[int] | None = None
+    flush: Literal["token", "line"] = "line"
+    context: Context = Context()
+
+
+# --- results.<pipeline>, keyed by request id ---------------------------------------------------------------------
+
+
+class EventKind(StrEnum):
+    """What a client hears. `CHUNK`: text of a watched stream; `ITEM`: one whole item; `DONE`: the last event."""
+
+    ACCEPTED = "accepted"
+    CHUNK = "chunk"
+    ITEM = "item"
+    CLOSE = "close"
+    RETRACTED = "retracted"
+    DONE = "done"
+
+
+class Event(Wire, tag="event"):
+    """One client event. (`stage`, `path`, `number`) identifies it: a duplicate is dropped at the egress."""
+
+    request: str
+    kind: EventKind
+    stage: str
+    path: str
+    number: int
+    at_ms: int
+    body: Raw
+
+
+# --- control.<pipeline> and dead-letters.<pipeline> ----------------------------------------------------------------
+
+
+class Ended(Wire, tag="ended"):
+    """Attempts up to `attempt` of this call are over: drop their work items on sight."""
+
+    request: str
+    stage: str
+    path: str
+    attempt: int
+
+
+class Cancelled(Wire, tag="cancelled"):
+    """Everything at and below `path` is over."""
+
+    request: str
+    path: str
+
+
+ControlRecord = Ended | Cancelled
+
+
+class DeadLetter(Wire, tag="dead-letter"):
+    """A record, or a child, that can never succeed: cause, origin, and the record itself (base64) where there is one."""
+
+    cause: str
+    stage: str
+    request: str
+    path: str
+    topic: str
+    partition: int
+    offset: int
+    record: bytes = b""
+
+
+def encode(record: Wire) -> bytes:
+    """The JSON form of a record."""
+    return _encoder.encode(record)
+
+
+def decoder(kind: type[T]) -> Callable[[bytes], T]:
+    """A decoder for one topic's records.
+
+    Raises `Poison` with the field at fault; the offending text itself is never part of the error.
+    """
+    read: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
+
+    def decode(payload: bytes) -> T:
+        try:
+            return read.decode(payload)
+        except msgspec.MsgspecError as error:
+            raise Poison(f"undecodable record: {error}") from None
+
+    return decode
+
+
+_encoder = msgspec.json.Encoder()

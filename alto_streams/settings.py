@@ -1,0 +1,86 @@
+"""The one reader of the environment: every setting, its default and its unit.
+
+A setting `broker` is read from `ALTO_BROKER`, or from a `.env` file in the working directory.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class ConfigError(Exception):
+    """A setting is wrong. Names the setting, what was given and what would be right."""
+
+
+class Settings(BaseSettings):
+    """All settings. Raises `ConfigError` (through `settings()`) naming the variable at fault."""
+
+    model_config = SettingsConfigDict(env_prefix="ALTO_", env_file=".env", extra="ignore")
+
+    # parts
+    broker: str = "kafka://127.0.0.1:9092"
+    redis: str = "redis://127.0.0.1:6379/0"
+    var: Path = Path("var")
+
+    # engines: `name=engine` pairs, e.g. `chat=openai:http://127.0.0.1:8000/v1#Qwen/Qwen2.5-7B-Instruct`
+    models: Annotated[dict[str, str], NoDecode] = {}
+    engine_slots: int = Field(8, ge=1, le=4096)
+    engine_api_key_file: Path | None = None
+
+    # pipelines: dotted names of modules with a `pipeline`
+    pipelines: Annotated[list[str], NoDecode] = ["alto_streams.pipelines.factcheck"]
+    corpus: Path | None = None
+    topics_file: Path | None = None
+
+    # Kafka
+    fetch_max_wait_ms: int = Field(500, ge=1)
+    session_timeout_s: float = Field(10.0, gt=0)
+    heartbeat_s: float = Field(1.0, gt=0)
+    replication: int = Field(1, ge=1)
+
+    # bounds
+    max_prompt_chars: int = Field(8_000, ge=1)
+    max_attempts: int = Field(4, ge=1)
+    silence_s: float = Field(30.0, gt=0)
+    map_concurrency: int = Field(64, ge=1)
+    horizon_s: float = Field(3600.0, gt=0)
+
+    # worker and gateway addresses
+    host: str = "127.0.0.1"
+    worker_port: int = Field(0, ge=0, le=65535)
+    gateway_port: int = Field(8600, ge=0, le=65535)
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        if any(not name or not target for name, _, target in pairs):
+            raise ValueError("expected name=engine pairs separated by commas, e.g. chat=local,judge=local")
+        return {name: target for name, _, target in pairs}
+
+    @field_validator("pipelines", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        ConfigError: a variable has a value of the wrong form.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "ALTO_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(f"{name}: {first['msg']}") from None
