@@ -1,4 +1,4 @@
-"""What travels on topics, and its codec.
+"""What travels on topics.
 
 Every record is JSON with a `type` tag, so that any Kafka tool can show it; msgspec checks the types on the way in.
 A path travels in its wire form (see `ancestry`), at most 16 bytes a level. Times are milliseconds since the epoch
@@ -16,18 +16,17 @@ Topics and what they carry:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
+from alto_streams.codec import Poison as Poison
+from alto_streams.codec import Wire
+from alto_streams.codec import decoder as decoder
+from alto_streams.codec import encode as encode
+
 Raw = msgspec.Raw
-T = TypeVar("T")
-
-
-class Poison(Exception):
-    """This record can never succeed: it goes to the dead-letter topic and is acknowledged."""
 
 
 class Status(StrEnum):
@@ -40,14 +39,10 @@ class Status(StrEnum):
 
 
 class Mode(StrEnum):
-    """`STREAM`: a stage starts on each partial output; `BARRIER`: when the stage before has finished for the request."""
+    """`STREAM`: a stage starts on each partial output; `BARRIER`: once the stage before has finished for the request."""
 
     STREAM = "stream"
     BARRIER = "barrier"
-
-
-class Wire(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Base of everything that is part of a record."""
 
 
 class Context(Wire):
@@ -297,7 +292,7 @@ ControlRecord = Ended | Cancelled
 
 
 class DeadLetter(Wire, tag="dead-letter"):
-    """A record, or a child, that can never succeed: cause, origin, and the record itself (base64) where there is one."""
+    """A record, or a child, that can never succeed: cause, origin, and the record itself (base64) if there is one."""
 
     cause: str
     stage: str
@@ -307,27 +302,3 @@ class DeadLetter(Wire, tag="dead-letter"):
     partition: int
     offset: int
     record: bytes = b""
-
-
-def encode(record: Wire) -> bytes:
-    """The JSON form of a record."""
-    return _encoder.encode(record)
-
-
-def decoder(kind: type[T]) -> Callable[[bytes], T]:
-    """A decoder for one topic's records.
-
-    Raises `Poison` with the field at fault; the offending text itself is never part of the error.
-    """
-    read: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
-
-    def decode(payload: bytes) -> T:
-        try:
-            return read.decode(payload)
-        except msgspec.MsgspecError as error:
-            raise Poison(f"undecodable record: {error}") from None
-
-    return decode
-
-
-_encoder = msgspec.json.Encoder()
