@@ -22,7 +22,7 @@ from typing import Literal
 import msgspec
 
 from alto_streams.codec import Poison as Poison
-from alto_streams.codec import Wire
+from alto_streams.codec import Wire as Wire
 from alto_streams.codec import decoder as decoder
 from alto_streams.codec import encode as encode
 
@@ -39,7 +39,7 @@ class Status(StrEnum):
 
 
 class Mode(StrEnum):
-    """`STREAM`: a stage starts on each partial output; `BARRIER`: once the stage before has finished for the request."""
+    """`STREAM`: a stage starts on each partial output; `BARRIER`: once the one before has finished for the request."""
 
     STREAM = "stream"
     BARRIER = "barrier"
@@ -127,7 +127,7 @@ class End(Wire):
 
 
 class Chunk(Wire, tag="chunk"):
-    """Text of a run: its `seq` counts from 0; the last one carries the `end`."""
+    """Text of a run: its `seq` counts from 0; the last one carries the `end`. `count`: output tokens in it."""
 
     request: str
     path: str
@@ -135,6 +135,7 @@ class Chunk(Wire, tag="chunk"):
     run: str
     seq: int
     text: str
+    count: int = 0
     tokens: list[int] | None = None
     logprobs: list[TokenLogprob] | None = None
     end: End | None = None

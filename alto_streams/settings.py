@@ -49,6 +49,16 @@ class Settings(BaseSettings):
     silence_s: float = Field(30.0, gt=0)
     map_concurrency: int = Field(64, ge=1)
     horizon_s: float = Field(3600.0, gt=0)
+    max_body_bytes: int = Field(262_144, ge=1_024)
+    send_timeout_s: float = Field(5.0, gt=0)
+
+    # client events in Redis: entries a request, seconds kept after the last event and after the end
+    events_max: int = Field(50_000, ge=100)
+    events_idle_ttl_s: int = Field(21_600, ge=1)
+    events_done_ttl_s: int = Field(3_600, ge=1)
+    idempotency_ttl_s: int = Field(86_400, ge=1)
+    max_streams: int = Field(1_000, ge=1)
+    keepalive_s: float = Field(15.0, gt=0)
 
     # worker and gateway addresses
     host: str = "127.0.0.1"

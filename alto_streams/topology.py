@@ -50,12 +50,12 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The records of one stage that another consumes."""
+    """The records of one stage that another consumes: its children, its closes, its closes in barrier mode."""
 
     consumer: str
     children: bool
     closes: bool
-    barrier_only: bool = False
+    held: bool
 
 
 @dataclass(slots=True)
@@ -173,4 +173,4 @@ def _route(source: Node, node: Node) -> Route | None:
     if not node.takes(source.name) and not feeds and not held:
         return None
     children = node.takes(source.name) or any(feed.leaf for feed in feeds)
-    return Route(node.name, children, bool(feeds), barrier_only=not children and not feeds)
+    return Route(node.name, children, bool(feeds), bool(held))

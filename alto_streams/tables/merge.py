@@ -76,7 +76,7 @@ class Rows:
         """
         key, generation = decode_key(raw_key)
         if raw_value is None:
-            self._bury(key, generation)
+            self.bury(key, generation)
         else:
             offset, value = decode_value(raw_value)
             self.put(key, Row(offset, generation, value))
@@ -116,9 +116,6 @@ class Rows:
 
     def bury(self, key: str, generation: int) -> None:
         """The tombstone of this version is in the changelog."""
-        self._bury(key, generation)
-
-    def _bury(self, key: str, generation: int) -> None:
         row = self._rows.get(key)
         if row is not None and row.generation == generation:
             # Only a delete buries the version with the highest offset, so it dominates what the losers hold.

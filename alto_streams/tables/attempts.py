@@ -1,0 +1,82 @@
+"""Which run of which attempt a home follows. Pure: (call, record) -> a ruling; the machine carries it out.
+
+A log delivers at least once and workers die in the middle, so several runs of one call may write to its home, mixed
+and late. The home follows one run of the open attempt and rules every other record out; when it can no longer know
+that the followed run is whole (a second start, a hole, a silence), it ends the attempt, and the next one continues
+from exactly the text that was accepted.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from alto_streams.records import Chunk, Result, Start, Timer
+from alto_streams.tables.rows import CallState
+
+MAX_STARTS = 3
+
+
+class Ruling(Enum):
+    """What a record about a call means."""
+
+    IGNORE = "it changes nothing"
+    ABORT = "its attempt is over: tell its worker"
+    FOLLOW = "follow this run"
+    ACCEPT = "accept it"
+    RETRY = "end the attempt; the next one continues"
+
+
+def rule_start(call: CallState | None, start: Start) -> Ruling:
+    """A worker has begun a run."""
+    if call is None or call.closed or start.attempt < call.attempt:
+        return Ruling.ABORT
+    if start.attempt > call.attempt or start.run == call.run:
+        return Ruling.IGNORE
+    if call.run is None or (call.seq == 0 and call.starts < MAX_STARTS):
+        return Ruling.FOLLOW
+    return Ruling.RETRY
+
+
+def rule_chunk(call: CallState | None, chunk: Chunk) -> Ruling:
+    """A run has produced text."""
+    if call is None or call.closed or chunk.attempt != call.attempt or chunk.run != call.run or chunk.seq < call.seq:
+        return Ruling.IGNORE
+    return Ruling.ACCEPT if chunk.seq == call.seq else Ruling.RETRY
+
+
+def rule_result(call: CallState | None, result: Result) -> Ruling:
+    """A run of a map function has ended: the first one of the open attempt counts, whichever run it was."""
+    if call is None or call.closed or result.attempt != call.attempt:
+        return Ruling.IGNORE
+    return Ruling.ACCEPT
+
+
+def rule_timer(call: CallState | None, timer: Timer) -> Ruling:
+    """A silence has lasted longer than its bound, unless something was heard since it was armed."""
+    if call is None or call.closed or timer.attempt != call.attempt or timer.mark != call.mark:
+        return Ruling.IGNORE
+    return Ruling.RETRY
+
+
+def follow(call: CallState, run: str) -> None:
+    """Follow this run from its first chunk."""
+    call.run, call.seq = run, 0
+    call.starts += 1
+    call.mark += 1
+
+
+def accept(call: CallState, chunk: Chunk) -> None:
+    """Take a chunk of the followed run into the stream."""
+    call.seq += 1
+    call.mark += 1
+    call.text += chunk.text
+    call.spent += chunk.count
+    call.tokens.extend(chunk.tokens or ())
+    call.logprobs.extend(chunk.logprobs or ())
+
+
+def next_attempt(call: CallState) -> None:
+    """Open the next attempt, of which nothing has been heard."""
+    call.attempt += 1
+    call.run, call.seq, call.starts = None, 0, 0
+    call.mark += 1

@@ -1,0 +1,119 @@
+"""What a home tells the others: items and closes to the stages that consume them, events to the client. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from alto_streams import topic_names
+from alto_streams.ancestry import child_path
+from alto_streams.pipeline import Stage
+from alto_streams.records import (
+    Child,
+    Close,
+    Context,
+    DeadLetter,
+    Event,
+    EventKind,
+    Items,
+    Mode,
+    Raw,
+    Status,
+    Wire,
+    encode,
+)
+from alto_streams.tables.rows import CallState, Send
+
+
+class At(msgspec.Struct, frozen=True):
+    """Where a record stands in the log, and when it was appended."""
+
+    topic: str
+    partition: int
+    offset: int
+    at_ms: int
+
+
+class Outputs:
+    """The records that one stage's home appends."""
+
+    def __init__(self, pipeline: str, stage: Stage) -> None:
+        self.pipeline, self._stage, self._name = pipeline, stage, stage.name
+
+    def items(
+        self, request: str, context: Context, path: str, call: CallState, children: list[Child], close: Close | None
+    ) -> list[Send]:
+        """New children of the stream at `path`, and its close, to every consumer that wants them."""
+        sends = []
+        for route in self._stage.node.routes:
+            told = children if route.children else []
+            wants_close = route.closes or (route.held and context.mode is Mode.BARRIER)
+            ended = close if wants_close else None
+            if told or ended is not None:
+                record = Items(
+                    request, self._name, path, first=call.children, children=told, close=ended, context=context
+                )
+                sends.append(self._keyed(topic_names.home_topic(self.pipeline, route.consumer), request, record))
+        return sends
+
+    def shown_items(
+        self, request: str, path: str, call: CallState, children: list[Child], close: Close | None, at: At
+    ) -> list[Send]:
+        """The client's view of the same."""
+        if self._stage.show == "nothing":
+            return []
+        sends = []
+        if self._stage.show == "items":
+            for offset, child in enumerate(children):
+                body = {"value": child.value} | _ending(child.status, child.cause)
+                item = child_path(path, call.children + offset)
+                sends.append(self.event(request, EventKind.ITEM, item, 0, at, body))
+        if close is not None and (self._stage.show == "text" or close.status is not Status.OK):
+            body = {"count": close.count} | _ending(close.status, close.cause)
+            sends.append(self.event(request, EventKind.CLOSE, path, call.shown, at, body))
+            call.shown += 1
+        return sends
+
+    def shown_text(self, request: str, path: str, call: CallState, text: str, at: At) -> list[Send]:
+        """Accepted text of a stream that the client watches."""
+        if self._stage.show != "text" or not text:
+            return []
+        call.shown += 1
+        return [self.event(request, EventKind.CHUNK, path, call.shown - 1, at, {"text": text})]
+
+    def event(self, request: str, kind: EventKind, path: str, number: int, at: At, body: dict[str, Any]) -> Send:
+        """One client event."""
+        record = Event(request, kind, self._name, path, number, at.at_ms, Raw(msgspec.json.encode(body)))
+        return self._keyed(topic_names.results_topic(self.pipeline), request, record)
+
+    def dead_letters(self, request: str, path: str, children: list[Child], close: Close | None, at: At) -> list[Send]:
+        """Failed leaves, with their cause and the record that they came from."""
+        causes = [(child.status, child.cause) for child in children]
+        if close is not None:
+            causes.append((close.status, close.cause))
+        return [
+            self._keyed(
+                topic_names.dead_letters_topic(self.pipeline),
+                request,
+                DeadLetter(cause or "", self._name, request, path, at.topic, at.partition, at.offset),
+            )
+            for status, cause in causes
+            if status is Status.FAILED
+        ]
+
+    def control(self, record: Wire) -> Send:
+        """To every worker."""
+        return Send(topic_names.control_topic(self.pipeline), Raw(encode(record)))
+
+    def to_stage(self, stage: str, request: str, record: Wire) -> Send:
+        """To the home of a request at another stage."""
+        return self._keyed(topic_names.home_topic(self.pipeline, stage), request, record)
+
+    @staticmethod
+    def _keyed(topic: str, request: str, record: Wire) -> Send:
+        return Send(topic, Raw(encode(record)), key=request)
+
+
+def _ending(status: Status, cause: str | None) -> dict[str, Any]:
+    return {} if status is Status.OK else {"status": status, "cause": cause}

@@ -1,0 +1,47 @@
+"""The names of topics and of Faust apps: the one place that spells them."""
+
+from __future__ import annotations
+
+
+def requests_topic(pipeline: str) -> str:
+    return f"requests.{pipeline}"
+
+
+def home_topic(pipeline: str, stage: str) -> str:
+    """Where everything about a stage's calls meets: keyed by its aggregation key."""
+    return f"chunks.{pipeline}.{stage}"
+
+
+def work_topic(pipeline: str, stage: str) -> str:
+    return f"work.{pipeline}.{stage}"
+
+
+def results_topic(pipeline: str) -> str:
+    return f"results.{pipeline}"
+
+
+def control_topic(pipeline: str) -> str:
+    return f"control.{pipeline}"
+
+
+def dead_letters_topic(pipeline: str) -> str:
+    return f"dead-letters.{pipeline}"
+
+
+def stage_app(pipeline: str, stage: str) -> str:
+    """The Faust app, and consumer group, of one stage."""
+    return f"alto.{pipeline}.{stage}"
+
+
+def model_app(model: str) -> str:
+    """The Faust app, and consumer group, of the LM workers of one model."""
+    return f"alto.lm.{model}"
+
+
+def egress_app(pipeline: str) -> str:
+    return f"alto.{pipeline}.egress"
+
+
+def changelog_topic(pipeline: str, stage: str) -> str:
+    """Where the rows of one stage are kept, compacted."""
+    return f"{stage_app(pipeline, stage)}-rows-changelog"
