@@ -1,0 +1,86 @@
+"""Reads a stretch of `results.<pipeline>` again, apart from any consumer group: what the egress rebuilds Redis from."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from alto_streams import topic_names
+from alto_streams.agents.egress import Record
+from alto_streams.parts import Backoff, bootstrap_servers
+from alto_streams.records import Event, Poison, decoder
+from alto_streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RECORDS_PER_BATCH = 512
+_decode = decoder(Event)
+
+
+class ResultsReplay:
+    """`replay(partition, start, stop)` of one pipeline's results; waits with backoff while the broker is down."""
+
+    def __init__(self, settings: Settings, pipeline: str) -> None:
+        self._address = settings.broker
+        self._topic = topic_names.results_topic(pipeline)
+        self._fetch_max_wait_ms = settings.fetch_max_wait_ms
+
+    async def __call__(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+        """Batches in offset order, from `start` or the oldest kept, up to before `stop`, without what is undecodable."""
+        position = start
+        backoff = Backoff()
+        while position < stop:
+            try:
+                async for upto, records in self._read(partition, position, stop):
+                    position = upto
+                    backoff.reset()
+                    if records:
+                        yield records
+            except (KafkaError, OSError) as error:
+                wait = backoff.next_s()
+                log.warning(
+                    "broker at %s: %s while reading %s-%d again; trying again in %.1f s",
+                    *(self._address, type(error).__name__, self._topic, partition, wait),
+                )
+                await asyncio.sleep(wait)
+
+    async def _read(self, partition: int, start: int, stop: int) -> AsyncIterator[tuple[int, list[Record]]]:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers(self._address),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_wait_ms=self._fetch_max_wait_ms,
+        )
+        place = TopicPartition(self._topic, partition)
+        try:
+            await consumer.start()
+            consumer.assign([place])
+            oldest = (await consumer.beginning_offsets([place]))[place]
+            position = max(start, oldest)
+            consumer.seek(place, position)
+            while position < stop:
+                polled = await consumer.getmany(place, timeout_ms=1_000, max_records=RECORDS_PER_BATCH)
+                # The position also passes what carries no record: transaction markers, compacted offsets.
+                position = await consumer.position(place)
+                yield (
+                    position,
+                    [
+                        Record(partition, raw.offset, event)
+                        for raw in polled.get(place, [])
+                        if raw.offset < stop and (event := _event(raw.value)) is not None
+                    ],
+                )
+        finally:
+            await consumer.stop()
+
+
+def _event(payload: bytes | None) -> Event | None:
+    try:
+        return None if payload is None else _decode(payload)
+    except Poison:
+        return None  # the egress dead-letters it when the consumer group reads it

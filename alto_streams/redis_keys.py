@@ -1,0 +1,54 @@
+"""The names in Redis, shared by the egress that writes them and the gateways that read them.
+
+    alto:{<request>}:events            stream; entry id `<offset>-1`, fields `kind` and `data`
+    alto:{<request>}:seen              hash; (kind, stage, path) -> last number published, `done` -> offset of the last event
+    alto:{<request>}:request           hash; `pipeline`
+    alto:idempotency:<pipeline>:<h>    string; `<request> <digest of the body> sent|pending`
+    alto:egress:<pipeline>:<partition> string; the last offset of `results.<pipeline>` that is in Redis
+
+All of it may be lost: the streams are rebuilt from `results`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+# Redis refuses the id 0-0, and offset 0 is a real one, so the second half of every entry id is 1.
+START = "0-0"
+KIND = b"kind"
+DATA = b"data"
+
+
+def events_key(request: str) -> str:
+    """The stream of a request's client events."""
+    return f"alto:{{{request}}}:events"
+
+
+def seen_key(request: str) -> str:
+    """What has been published of a request, by identity."""
+    return f"alto:{{{request}}}:seen"
+
+
+def request_key(request: str) -> str:
+    """What a gateway must know of a request that it did not accept itself."""
+    return f"alto:{{{request}}}:request"
+
+
+def idempotency_key(pipeline: str, key: str) -> str:
+    """Which request an idempotency key stands for; the key itself, being the client's text, is hashed."""
+    return f"alto:idempotency:{pipeline}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def published_key(pipeline: str, partition: int) -> str:
+    """The last offset of a partition of `results` that Redis has."""
+    return f"alto:egress:{pipeline}:{partition}"
+
+
+def entry_id(offset: int) -> str:
+    """The stream entry of the event at this offset of `results`; below every event for -1."""
+    return START if offset < 0 else f"{offset}-1"
+
+
+def offset_of(entry: bytes) -> int:
+    """The offset in `results` of a stream entry."""
+    return int(entry.split(b"-", 1)[0])
