@@ -1,0 +1,87 @@
+"""Free ports, and a clear word when a port is taken: which, by whom if the machine tells, and what to change."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from alto_streams.settings import ConfigError
+
+LISTENING = "0A"
+
+
+class PortInUse(ConfigError):
+    """Another process listens on a port that a part needs. Names the part, the address, the process and the setting."""
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    """`count` different ports that nothing listens on now. Another process may still take one before its use."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for each in held:
+            each.bind((host, 0))
+        return [int(each.getsockname()[1]) for each in held]
+    finally:
+        for each in held:
+            each.close()
+
+
+def check_free(part: str, host: str, port: int, setting: str) -> None:
+    """Return if `part` can listen at `host:port`.
+
+    Raises:
+        PortInUse: something else does; `setting` is the environment variable that moves the part.
+        ConfigError: the address cannot be bound at all (not of this machine, or a privileged port).
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if isinstance(error, PermissionError) or not _listens(host, port):
+                raise ConfigError(
+                    f"{part} cannot listen on {host}:{port} ({error.strerror}). Set {setting} to another address."
+                ) from None
+            owner = owner_of(port)
+            by = f" by {owner}" if owner else ""
+            raise PortInUse(
+                f"{part} cannot start: port {port} on {host} is in use{by}. "
+                f"Stop that process, or set {setting} to a free port."
+            ) from None
+
+
+def owner_of(port: int) -> str | None:
+    """The process listening on a TCP port of this machine, as `name (pid N)`; None where the machine does not tell.
+
+    Reads /proc, so Linux only, and only processes of the same user unless asked by root.
+    """
+    inodes = set(_listening_inodes(port))
+    if not inodes:
+        return None
+    links = {f"socket:[{inode}]" for inode in inodes}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(fd.readlink()) in links for fd in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        except OSError:  # gone meanwhile, or not ours to see
+            continue
+    return None
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), 0.5):
+            return True
+    except OSError:
+        return bool(list(_listening_inodes(port)))
+
+
+def _listening_inodes(port: int) -> Iterable[str]:
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        if not table.exists():
+            continue
+        for line in table.read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                yield fields[9]
