@@ -67,6 +67,10 @@ class StageMachine:
             out.append(Arm("", DEADLINE, 0, row.context.deadline_ms))
         return out
 
+    def arguments(self, row: Row, path: str) -> dict[str, Any]:
+        """The typed inputs of an open call, for the map function that is to be run."""
+        return self._joins.arguments(row, path)
+
     def forget(self, request: str) -> None:
         """Drop what is kept in memory beside the row of a request."""
         self._calls.forget(request)

@@ -1,0 +1,67 @@
+"""When the pieces of a run become a chunk. Pure.
+
+A record costs far more than a token, but a watching client wants the first word at once. So a watched stream publishes
+its first piece immediately and then what has gathered every few tens of milliseconds; an unwatched one publishes whole
+lines only, since nobody can use less than an item.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from alto_streams.models.protocol import Piece
+from alto_streams.records import TokenLogprob
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What becomes one chunk."""
+
+    text: str = ""
+    count: int = 0
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+
+
+class Coalescer:
+    """Collects pieces. `every_ms`, `most_tokens`: how much a watched stream gathers after its first chunk."""
+
+    def __init__(self, flush: Literal["token", "line"], every_ms: int = 30, most_tokens: int = 16) -> None:
+        self._by_line = flush == "line"
+        self._every_ms, self._most_tokens = every_ms, most_tokens
+        self._held = Gathered()
+        self._last_ms: int | None = None
+
+    def add(self, piece: Piece, now_ms: int) -> Gathered | None:
+        """The chunk that is due with this piece, if one is."""
+        held = self._held
+        held.text += piece.text
+        held.count += len(piece.tokens) if piece.tokens else 1 if piece.text else 0
+        held.tokens += piece.tokens or []
+        held.logprobs += piece.logprobs or []
+        if self._by_line:
+            return self._whole_lines()
+        due = self._last_ms is None or now_ms - self._last_ms >= self._every_ms or held.count >= self._most_tokens
+        if not held.text or not due:
+            return None
+        self._last_ms = now_ms
+        return self.rest()
+
+    def rest(self) -> Gathered:
+        """What is held, whole line or not: the end of the stream ends it."""
+        held, self._held = self._held, Gathered()
+        return held
+
+    def _whole_lines(self) -> Gathered | None:
+        held = self._held
+        end = held.text.rfind("\n") + 1
+        if not end:
+            return None
+        if end == len(held.text):
+            return self.rest()
+        # A token reaches over the line's end. Its text is cut there, so the tokens no longer cover the text exactly:
+        # they are left out, and a resumed attempt continues from the text.
+        rest = Gathered(held.text[end:])
+        self._held = rest
+        return Gathered(held.text[:end], held.count, [], held.logprobs)

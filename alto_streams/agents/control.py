@@ -1,0 +1,117 @@
+"""Reads the `control` topics without a group: what is over, so that no worker begins it or goes on with it.
+
+A worker reads them to their end before its first work item. What it remembers is bounded by the topics' retention.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from alto_streams.ancestry import is_under
+from alto_streams.parts import Backoff
+from alto_streams.records import Cancelled, ControlRecord, Ended, Poison, Work, decoder
+
+log = logging.getLogger(__name__)
+
+_decode: Callable[[bytes], ControlRecord] = decoder(ControlRecord)  # type: ignore[arg-type]
+
+Over = Callable[[ControlRecord], None]
+
+
+class ControlLog:
+    """What is over. `on_over` hears every record as it is read."""
+
+    def __init__(self, new_consumer: Callable[[], AIOKafkaConsumer], topics: list[str], on_over: Over, keep_s: float):
+        self._new_consumer, self._topics, self._on_over, self._keep_s = new_consumer, topics, on_over, keep_s
+        self._ended: dict[tuple[str, str, str], int] = {}
+        self._cancelled: dict[str, set[str]] = {}
+        self._ages: list[tuple[float, ControlRecord]] = []
+        self._caught_up = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def is_over(self, work: Work) -> bool:
+        """Whether this attempt, its call or a scope above it has ended."""
+        if self._ended.get((work.request, work.stage, work.path), -1) >= work.attempt:
+            return True
+        return any(is_under(work.path, scope) for scope in self._cancelled.get(work.request, ()))
+
+    async def start(self) -> None:
+        """Read the topics to their end, then go on reading in the background."""
+        self._task = asyncio.get_running_loop().create_task(self._read())
+        await self._caught_up.wait()
+
+    async def stop(self) -> None:
+        """Stop reading."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _read(self) -> None:
+        backoff = Backoff()
+        while True:
+            consumer = self._new_consumer()
+            try:
+                await consumer.start()
+                await self._follow(consumer)
+            except (KafkaError, OSError) as error:
+                wait_s = backoff.next_s()
+                log.warning("control topics cannot be read, trying again in %.1f s: %s", wait_s, error)
+                await asyncio.sleep(wait_s)
+            finally:
+                await consumer.stop()
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        tps = [TopicPartition(t, p) for t in self._topics for p in consumer.partitions_for_topic(t) or {0}]
+        consumer.assign(tps)
+        await consumer.seek_to_beginning(*tps)
+        ends = await consumer.end_offsets(tps)
+        while not self._caught_up.is_set():
+            await self._take(consumer, timeout_ms=200)
+            positions = [await consumer.position(tp) for tp in tps]
+            if all(position >= ends[tp] for tp, position in zip(tps, positions, strict=True)):
+                self._caught_up.set()
+        while True:
+            await self._take(consumer, timeout_ms=10_000)
+
+    async def _take(self, consumer: AIOKafkaConsumer, timeout_ms: int) -> None:
+        polled = await consumer.getmany(timeout_ms=timeout_ms)
+        for records in polled.values():
+            for record in records:
+                try:
+                    self._apply(_decode(record.value or b""), record.timestamp / 1000)
+                except Poison as error:
+                    log.warning("control record at %s-%d@%d: %s", record.topic, record.partition, record.offset, error)
+        self._forget_old()
+
+    def _apply(self, record: ControlRecord, at_s: float) -> None:
+        match record:
+            case Ended(request, stage, path, attempt):
+                key = (request, stage, path)
+                self._ended[key] = max(attempt, self._ended.get(key, -1))
+            case Cancelled(request, path):
+                self._cancelled.setdefault(request, set()).add(path)
+        self._ages.append((at_s, record))
+        self._on_over(record)
+
+    def _forget_old(self) -> None:
+        oldest = time.time() - self._keep_s
+        gone = 0
+        while gone < len(self._ages) and self._ages[gone][0] < oldest:
+            record = self._ages[gone][1]
+            match record:
+                case Ended(request, stage, path, attempt) if self._ended.get((request, stage, path)) == attempt:
+                    del self._ended[request, stage, path]
+                case Cancelled(request, path):
+                    self._cancelled.get(request, set()).discard(path)
+            gone += 1
+        del self._ages[:gone]
+        for request in [r for r, scopes in self._cancelled.items() if not scopes]:
+            del self._cancelled[request]

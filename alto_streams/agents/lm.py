@@ -1,0 +1,194 @@
+"""The LM worker: takes work items, runs them on its engine, and appends what comes out to each call's home.
+
+It knows nothing of a call's past: which of several runs counts is for the home to say. A work item is acknowledged only
+when its run has ended and every chunk of it is in the log, or when the control log says that the attempt is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from typing import Any, Protocol
+
+from alto_streams.agents.coalesce import Coalescer, Gathered
+from alto_streams.agents.control import ControlLog
+from alto_streams.ancestry import is_under
+from alto_streams.errors import Retryable
+from alto_streams.models.protocol import CallRejected, Engine, EngineUnavailable, Piece
+from alto_streams.parts import Backoff
+from alto_streams.records import Cancelled, Chunk, ControlRecord, End, Ended, Start, Status, Work, encode
+
+log = logging.getLogger(__name__)
+
+
+class Log(Protocol):
+    """Appends records in order: `enqueue` puts one into the buffer, `delivered` waits until the log has it."""
+
+    async def enqueue(
+        self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None
+    ) -> asyncio.Future[Any]: ...
+
+    async def delivered(self, delivery: asyncio.Future[Any], topic: str) -> Any: ...
+
+
+class LMAgent:
+    """One model's engine and the calls that run on it."""
+
+    def __init__(self, engine: Engine, control: ControlLog, log_: Log) -> None:
+        self._engine, self._control, self._log = engine, control, log_
+        self._engine_down = False
+        self._running: dict[tuple[str, str, str], tuple[int, asyncio.Task[None]]] = {}
+
+    async def handle(self, work: Work, pipeline: str) -> None:
+        """Make one attempt of one call. When it returns the work item may be acknowledged.
+
+        Raises:
+            Fenced: this worker may no longer produce.
+        """
+        key = (work.request, work.stage, work.path)
+        if self._control.is_over(work) or self._expired(work):
+            return
+        known = self._running.get(key)
+        if known is not None and known[0] >= work.attempt:
+            return  # this worker holds the same item already, unacknowledged: whoever comes second is dropped
+        task = asyncio.get_running_loop().create_task(self._until_done(work, pipeline))
+        self._running[key] = (work.attempt, task)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                task.cancel()
+                raise
+            if (current := asyncio.current_task()) is not None and current.cancelling():
+                raise
+        finally:
+            if self._running.get(key) == (work.attempt, task):
+                del self._running[key]
+
+    def on_over(self, record: ControlRecord) -> None:
+        """The control log says that something is over: abort its runs."""
+        for (request, stage, path), (attempt, task) in list(self._running.items()):
+            match record:
+                case Ended() as ended:
+                    over = (ended.request, ended.stage, ended.path) == (
+                        request,
+                        stage,
+                        path,
+                    ) and ended.attempt >= attempt
+                case Cancelled() as cancelled:
+                    over = cancelled.request == request and is_under(path, cancelled.path)
+            if over:
+                task.cancel()
+
+    async def _until_done(self, work: Work, pipeline: str) -> None:
+        """Runs until one has ended: a run that the log or the engine broke off begins again under a new id."""
+        backoff = Backoff()
+        while True:
+            try:
+                return await self._run(work, pipeline)
+            except Retryable as error:
+                wait_s = backoff.next_s()
+                log.warning("%s: a run of attempt %d broke off: %s", work.request, work.attempt, error)
+                await asyncio.sleep(wait_s)
+            except EngineUnavailable as error:
+                wait_s = getattr(error, "retry_after_s", None) or backoff.next_s()
+                log.warning("%s; waiting %.1f s", error, wait_s)
+                await asyncio.sleep(wait_s)
+
+    async def _engine_ready(self, backoff: Backoff) -> None:
+        while True:
+            try:
+                await self._engine.ready()
+                self._engine_down = False
+                return
+            except EngineUnavailable as error:
+                wait_s = backoff.next_s()
+                log.warning("%s; waiting %.1f s", error, wait_s)
+                await asyncio.sleep(wait_s)
+
+    async def _run(self, work: Work, pipeline: str) -> None:
+        if self._engine_down:  # begin nothing that would only use up an attempt
+            await self._engine_ready(Backoff())
+        run = _Run(work, self._log)
+        pieces = self._engine.generate(
+            work.call, prefix=work.prefix, prefix_tokens=work.prefix_tokens, prompt_class=f"{pipeline}.{work.stage}"
+        )
+        async with contextlib.aclosing(pieces):  # type: ignore[type-var]
+            try:
+                await run.start()
+                last = Piece("")
+                async for last in pieces:
+                    await run.add(last)
+                end = End(
+                    Status.OK,
+                    last.finish or "stop",
+                    prompt_tokens=last.usage.prompt_tokens,
+                    output_tokens=last.usage.output_tokens,
+                )
+            except CallRejected as error:
+                end = End(Status.FAILED, "rejected", str(error))
+            except EngineUnavailable as error:
+                self._engine_down = True
+                if not run.seq:
+                    raise  # nothing was published: the same attempt begins again once the engine is back
+                log.warning("%s: %s; the next attempt continues", work.request, error)
+                end = End(Status.FAILED, "error", str(error))
+        await run.finish(end)
+
+    @staticmethod
+    def _expired(work: Work) -> bool:
+        deadline = work.context.deadline_ms
+        return deadline is not None and deadline < time.time() * 1000
+
+
+class _Run:
+    """One run of one attempt: numbers its chunks and knows when all of them are in the log."""
+
+    def __init__(self, work: Work, log_: Log) -> None:
+        self._work, self._log = work, log_
+        self._id = uuid.uuid4().hex
+        self._coalescer = Coalescer(work.flush)
+        self._deliveries: list[asyncio.Future[Any]] = []
+        self.seq = 0
+
+    async def start(self) -> None:
+        work = self._work
+        await self._append(encode(Start(work.request, work.path, work.attempt, self._id)))
+
+    async def add(self, piece: Piece) -> None:
+        due = self._coalescer.add(piece, int(time.monotonic() * 1000))
+        if due is not None:
+            await self._chunk(due, None)
+
+    async def finish(self, end: End) -> None:
+        rest = self._coalescer.rest()
+        if end.reason == "error":
+            rest = Gathered()  # half a line is no item: the next attempt writes it again from its beginning
+        await self._chunk(rest, end)
+        for delivery in self._deliveries:
+            await self._log.delivered(delivery, self._work.home.topic)
+
+    async def _chunk(self, held: Gathered, end: End | None) -> None:
+        work = self._work
+        chunk = Chunk(
+            work.request,
+            work.path,
+            work.attempt,
+            self._id,
+            self.seq,
+            held.text,
+            held.count,
+            held.tokens or None,
+            held.logprobs or None,
+            end,
+        )
+        self.seq += 1
+        await self._append(encode(chunk))
+
+    async def _append(self, value: bytes) -> None:
+        home = self._work.home
+        key = self._work.request.encode()
+        self._deliveries.append(await self._log.enqueue(home.topic, key, value, home.partition))

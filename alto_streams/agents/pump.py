@@ -1,0 +1,88 @@
+"""From a Faust stream to batches: takes what has been polled, partition by partition, and acknowledges it in order.
+
+Faust hands records out one at a time. Whatever has arrived while a batch was being worked on makes up the next one, so
+batches are as small as the load allows, and nothing waits for a batch to fill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from alto_streams.errors import Fenced
+
+log = logging.getLogger(__name__)
+
+BATCH = 256
+
+
+class Polled(NamedTuple):
+    """A record as it was polled; times in milliseconds since the epoch."""
+
+    topic: str
+    partition: int
+    offset: int
+    at_ms: int
+    value: bytes
+
+
+Handle = Callable[[int, list[Polled]], Awaitable[None]]
+
+
+class Pump:
+    """Feeds `handle(partition, batch)`, one batch at a time per partition, and acknowledges a batch once it returns."""
+
+    def __init__(self, handle: Handle, at_most: int = 2048) -> None:
+        self._handle, self._at_most = handle, at_most
+        self._waiting: dict[int, deque[Any]] = {}
+        self._working: dict[int, asyncio.Task[None]] = {}
+        self._room = asyncio.Condition()
+        self._held = 0
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, stream: Any) -> None:
+        """The body of a Faust agent. Raises what `handle` raised, other than `Fenced`."""
+        async for event in stream.noack().events():
+            if self.broken.done():
+                self.broken.result()
+            async with self._room:
+                await self._room.wait_for(lambda: self._held < self._at_most or self.broken.done())
+            self._held += 1
+            partition = event.message.partition
+            self._waiting.setdefault(partition, deque()).append(event)
+            if partition not in self._working:
+                self._working[partition] = asyncio.get_running_loop().create_task(self._drain(partition))
+
+    async def _drain(self, partition: int) -> None:
+        waiting = self._waiting[partition]
+        try:
+            while waiting:
+                events = [waiting.popleft() for _ in range(min(BATCH, len(waiting)))]
+                try:
+                    await self._handle(partition, [_polled(event.message) for event in events])
+                except Fenced as error:
+                    # Another worker may own the partition: these records are delivered again, to whoever does.
+                    log.warning("%d records of partition %d are left to its owner: %s", len(events), partition, error)
+                else:
+                    for event in events:
+                        event.ack()
+                finally:
+                    await self._let_go(len(events))
+        except Exception as error:
+            log.exception("partition %d cannot go on", partition)
+            if not self.broken.done():
+                self.broken.set_exception(error)
+        finally:
+            del self._working[partition]
+
+    async def _let_go(self, count: int) -> None:
+        async with self._room:
+            self._held -= count
+            self._room.notify_all()
+
+
+def _polled(message: Any) -> Polled:
+    return Polled(message.topic, message.partition, message.offset, int(message.timestamp * 1000), message.value)

@@ -1,0 +1,275 @@
+"""The shell around a stage's pure machine: one home record at a time becomes a row, then instructions, then an ack.
+
+The order of work, for each batch of polled records of one partition:
+
+1. the machine takes each record into its row, and says what to do;
+2. the changed rows, with those instructions as their outbox, are written and acknowledged by the changelog;
+3. the instructions are carried out and acknowledged;
+4. the records are acknowledged.
+
+A crash between two steps repeats what follows: a record at or below its row's offset is not applied again, but the
+row's outbox is sent again, the same identities to the same partitions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
+
+from alto_streams.agents.maps import MapRunner
+from alto_streams.agents.timers import Timers
+from alto_streams.errors import Retryable
+from alto_streams.parts import Backoff
+from alto_streams.pipeline import Pipeline
+from alto_streams.records import DeadLetter, HomeRecord, Poison, Request, Result, Timer, decoder, encode
+from alto_streams.request_ids import created_ms
+from alto_streams.sender import Out
+from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.outputs import At
+from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
+from alto_streams.topic_names import dead_letters_topic, home_topic
+
+log = logging.getLogger(__name__)
+
+_decode: Callable[[bytes], HomeRecord] = decoder(HomeRecord)  # type: ignore[arg-type]
+
+
+SendAll = Callable[[list[Out]], Awaitable[object]]
+
+
+class StoredRow(Protocol):
+    """A row as the table has it."""
+
+    @property
+    def value(self) -> bytes: ...
+
+
+class RowTable(Protocol):
+    """The rows of this worker's partitions, kept in a compacted changelog (see `tables.store`)."""
+
+    def get(self, partition: int, key: str) -> StoredRow | None: ...
+
+    def items(self, partition: int) -> Iterable[tuple[str, StoredRow]]: ...
+
+    async def put_many(self, partition: int, rows: Sequence[tuple[str, int, bytes | None]]) -> None: ...
+
+
+class Polled(Protocol):
+    """A record as it was polled."""
+
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def at_ms(self) -> int: ...
+
+    @property
+    def value(self) -> bytes: ...
+
+
+class _Batch:
+    """What one batch has done so far, by row: the records applied, what they ask for, and outboxes to send again."""
+
+    def __init__(self) -> None:
+        self.applied: dict[str, list[tuple[HomeRecord, At]]] = {}
+        self.decided: dict[str, list[Instruction]] = {}
+        self.again: dict[str, list[Instruction]] = {}
+
+
+class StageAgent:
+    """The home of one stage's calls, for the partitions that this worker owns."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        stage: str,
+        machine: StageMachine,
+        rows: RowTable,
+        send_all: SendAll,
+        *,
+        horizon_ms: int,
+        maps_at_once: int,
+    ) -> None:
+        self._pipeline, self._stage, self._topic = pipeline.name, stage, home_topic(pipeline.name, stage)
+        self._machine, self._rows, self._send_all, self._horizon_ms = machine, rows, send_all, horizon_ms
+        self._live: dict[int, dict[str, Row]] = {}
+        self._timers = Timers(self._silent)
+        self._maps = MapRunner(pipeline, stage, self._append, maps_at_once)
+
+    async def handle(self, partition: int, polled: Sequence[Polled]) -> None:
+        """Steps 1 to 3 for records of one partition, in log order; after it they may be acknowledged.
+
+        Raises:
+            Fenced: another worker may own the partition by now.
+        """
+        batch = _Batch()
+        try:
+            await self._work(partition, polled, batch)
+        except BaseException:
+            # What is in memory may be ahead of what is stored: the records come again, and start from the stored rows.
+            for key in batch.decided:
+                self._live.get(partition, {}).pop(key, None)
+                self._machine.forget(key)
+            raise
+
+    async def _work(self, partition: int, polled: Sequence[Polled], batch: _Batch) -> None:
+        for each in polled:
+            try:
+                self._take(partition, each, batch)
+            except Poison as error:
+                await self._dead_letter(partition, each, error)
+        live = self._live[partition]
+        written = []
+        for key, instructions in batch.decided.items():
+            live[key].outbox = instructions
+            written.append((key, live[key].offset, encode_row(live[key])))
+        if written:
+            await _insist(lambda: self._rows.put_many(partition, written))
+        await self._carry_out(partition, [*batch.again.items(), *batch.decided.items()])
+        await self._leave_markers(partition, batch.decided)
+
+    async def take_over(self, partition: int, now_ms: int) -> None:
+        """This worker owns the partition now and has its rows: set timers and map functions going again."""
+        self._live[partition] = {}
+        for key, _ in list(self._rows.items(partition)):
+            row = self._row(partition, key)
+            resumed = self._machine.resume(row, At(self._topic, partition, row.offset, now_ms))
+            await self._carry_out(partition, [(key, resumed)])
+            if row.finished is not None:
+                del self._live[partition][key]
+
+    def give_up(self, partition: int) -> None:
+        """The partition has another owner: stop what was going on for it."""
+        for key in self._live.pop(partition, {}):
+            self._machine.forget(key)
+        self._timers.drop(partition)
+        self._maps.drop(partition)
+
+    async def sweep(self, now_ms: int) -> int:
+        """Delete what is left of requests older than the horizon. Returns how many."""
+        dropped = 0
+        for partition, live in list(self._live.items()):
+            old = [key for key, _ in self._rows.items(partition) if created_ms(key) + self._horizon_ms < now_ms]
+            for key in old:
+                live.pop(key, None)
+                self._machine.forget(key)
+            if old:
+                await self._rows.put_many(partition, [(key, 0, None) for key in old])
+            dropped += len(old)
+        return dropped
+
+    async def stop(self) -> None:
+        """Stop timers and map functions."""
+        for partition in list(self._live):
+            self.give_up(partition)
+        await self._maps.stop()
+
+    def _take(self, partition: int, polled: Polled, batch: _Batch) -> None:
+        record = _decode(polled.value)
+        key = record.id if isinstance(record, Request) else record.request
+        live = self._live.setdefault(partition, {})
+        if (
+            key not in live
+            and self._rows.get(partition, key) is None
+            and created_ms(key) + self._horizon_ms < polled.at_ms
+        ):
+            return  # its marker is gone by now: nothing rises from the dead
+        row = self._row(partition, key)
+        if polled.offset <= row.offset:
+            if key not in batch.decided:
+                batch.again[key] = row.outbox
+            return
+        at = At(self._topic, partition, polled.offset, polled.at_ms)
+        try:
+            decided = self._machine.apply(row, record, at)
+        except Exception as error:
+            self._undo(partition, key, batch)
+            if isinstance(error, Poison):
+                raise
+            log.exception("%s: request %s at %s-%d@%d", self._stage, key, self._topic, partition, polled.offset)
+            raise Poison(f"{self._stage}: {type(error).__name__} while it was applied") from error
+        batch.applied.setdefault(key, []).append((record, at))
+        batch.decided.setdefault(key, []).extend(decided)
+
+    def _undo(self, partition: int, key: str, batch: _Batch) -> None:
+        """A record has left a row half changed: rebuild the row from the stored one and the batch's good records."""
+        self._live[partition].pop(key, None)
+        self._machine.forget(key)
+        row = self._row(partition, key)
+        for record, at in batch.applied.get(key, []):
+            self._machine.apply(row, record, at)
+
+    def _row(self, partition: int, key: str) -> Row:
+        live = self._live.setdefault(partition, {})
+        row = live.get(key)
+        if row is None:
+            stored = self._rows.get(partition, key)
+            row = live[key] = Row() if stored is None else decode_row(stored.value)
+        return row
+
+    async def _carry_out(self, partition: int, decided: Iterable[tuple[str, list[Instruction]]]) -> None:
+        sends: list[Out] = []
+        for key, instructions in decided:
+            for instruction in instructions:
+                match instruction:
+                    case Send(topic, record, send_key, to):
+                        sends.append(Out(topic, send_key.encode() if send_key else None, bytes(record), to))
+                    case Run(path, attempt):
+                        self._run(partition, key, path, attempt)
+                    case Arm(path, attempt, mark, at_ms):
+                        self._timers.arm(partition, Timer(key, path, attempt, mark), at_ms)
+        if sends:
+            await _insist(lambda: self._send_all(sends))
+
+    def _run(self, partition: int, key: str, path: str, attempt: int) -> None:
+        row = self._row(partition, key)
+        call = row.calls.get(path)
+        if call is not None and not call.closed and call.attempt == attempt:
+            self._maps.start(partition, key, path, attempt, self._machine.arguments(row, path))
+
+    async def _leave_markers(self, partition: int, decided: dict[str, list[Instruction]]) -> None:
+        """Rows of finished requests whose outbox is out shrink to their markers."""
+        live, markers = self._live[partition], []
+        for key in decided:
+            row = live[key]
+            if row.finished is None:
+                continue
+            if row.outbox:
+                row.outbox = []
+                markers.append((key, row.offset, encode_row(row)))
+            del live[key]
+        if markers:
+            await _insist(lambda: self._rows.put_many(partition, markers))
+
+    async def _silent(self, partition: int, timer: Timer) -> None:
+        """A timer has fired: it takes effect only as a record read back from the home, and not at all if it is void."""
+        row = self._live.get(partition, {}).get(timer.request)
+        call = None if row is None else row.calls.get(timer.path)
+        if row is not None and (timer.attempt == 0 or (call is not None and call.mark == timer.mark)):
+            await self._append(partition, timer)
+
+    async def _append(self, partition: int, record: Timer | Result) -> None:
+        out = Out(self._topic, record.request.encode(), encode(record), partition)
+        await _insist(lambda: self._send_all([out]))
+
+    async def _dead_letter(self, partition: int, polled: Polled, error: Poison) -> None:
+        log.warning("%s: dead letter from %s-%d@%d: %s", self._stage, self._topic, partition, polled.offset, error)
+        letter = DeadLetter(str(error), self._stage, "", "", self._topic, partition, polled.offset, record=polled.value)
+        out = Out(dead_letters_topic(self._pipeline), None, encode(letter))
+        await _insist(lambda: self._send_all([out]))
+
+
+async def _insist(action: Callable[[], Awaitable[object]]) -> None:
+    """Try until it works: a record is never acknowledged without what follows from it."""
+    backoff = Backoff()
+    while True:
+        try:
+            await action()
+        except Retryable as error:
+            wait_s = backoff.next_s()
+            log.warning("%s; trying again in %.1f s", error, wait_s)
+            await asyncio.sleep(wait_s)
+        else:
+            return

@@ -1,0 +1,27 @@
+"""Request ids: UUIDv7, so that an id alone says when its request was made (RFC 9562)."""
+
+from __future__ import annotations
+
+import uuid
+from functools import lru_cache
+
+import uuid_utils.compat
+
+from alto_streams.records import Poison
+
+
+def new_request_id() -> str:
+    """A fresh id, of now."""
+    return str(uuid_utils.compat.uuid7())
+
+
+@lru_cache(maxsize=65_536)
+def created_ms(request: str) -> int:
+    """When a request was made, in milliseconds since the epoch. Raises `Poison` if this is no UUIDv7."""
+    try:
+        parsed = uuid.UUID(request)
+    except ValueError:
+        raise Poison("the request id is no UUID") from None
+    if parsed.version != 7:
+        raise Poison("the request id is no UUIDv7")
+    return parsed.int >> 80
