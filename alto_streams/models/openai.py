@@ -1,0 +1,165 @@
+"""Any OpenAI-compatible HTTP server (vLLM, llama.cpp, ...), by streaming chat completions.
+
+A run is one HTTP request; closing its stream aborts it in the server. What servers do differently is in `dialects`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+import httpx_sse
+
+from alto_streams.models import dialects
+from alto_streams.models.http_errors import refused, transport_errors
+from alto_streams.models.pieces import Reader
+from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
+from alto_streams.records import Call
+
+Json = dict[str, Any]
+
+_CONNECT_S = 5.0
+_PROBE_S = 10.0
+
+
+class OpenAIEngine:
+    """A server at `base_url` (ending in `/v1`), asked for `model` (empty: the first one that it lists).
+
+    `slots`: how many calls it shall run at once. `silence_s`: how long it may send nothing within a run. `dialect`:
+    detected when left out. `api_key` is sent as a bearer token and never appears in errors or logs.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str = "",
+        *,
+        slots: int = 8,
+        silence_s: float = 30.0,
+        dialect: dialects.Name | None = None,
+        api_key: str | None = None,
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        self._model = model
+        self._slots = slots
+        self._told = dialects.DIALECTS[dialect] if dialect else None
+        self._dialect = self._told
+        self._capabilities: Capabilities | None = None
+        self._probing = asyncio.Lock()
+        self._client = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            timeout=httpx.Timeout(silence_s, connect=_CONNECT_S, pool=None),
+            # Below the five seconds after which uvicorn, which vLLM runs on, closes an idle connection.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=slots, keepalive_expiry=2.0),
+            trust_env=False,
+        )
+
+    @property
+    def name(self) -> str:
+        """The address and the model."""
+        return f"engine {self._base}" + (f" ({self._model})" if self._model else "")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server told when it was ready; before that, nothing but the slots."""
+        return self._capabilities or Capabilities(slots=self._slots, context_tokens=0)
+
+    async def ready(self) -> None:
+        """Ask the server for its models and learn what it can do.
+
+        Raises:
+            EngineUnavailable: it cannot be reached, refuses the key, or does not serve the model.
+        """
+        async with self._probing:
+            await self._probe()
+
+    async def generate(
+        self, call: Call, *, prefix: str = "", prefix_tokens: list[int] | None = None, prompt_class: str = ""
+    ) -> AsyncGenerator[Piece, None]:
+        """Stream the completion; see `Engine.generate`. `prompt_class` is not sent: the server knows prefixes itself.
+
+        Token ids are used where the dialect offers them; else the turn continues from the text.
+        """
+        if self._dialect is None or self._capabilities is None:
+            await self.ready()
+        dialect = self._dialect or dialects.DIALECTS["openai"]
+        if dialect.constrains and prefix and dialects.remaining_choices(call, prefix) == [""]:
+            yield Piece("", finish="stop")
+            return
+        if prefix_tokens and dialect.tokens:
+            prompt = await self._templated(call)
+            url, body = f"{self._root}/completion", dialect.native_body(call, prompt, prefix, prefix_tokens)
+        else:
+            url, body = f"{self._base}/chat/completions", dialect.chat_body(call, self._model, prefix)
+        reader = Reader(self.name, call.logprobs > 0, dialect.tokens)
+        async with aclosing(self._events(url, body)) as events:
+            async for event in events:
+                piece = reader.feed(event)
+                if piece is not None:
+                    yield piece
+        yield reader.last()
+
+    async def close(self) -> None:
+        """Close all connections, and with them the runs that are still open."""
+        await self._client.aclose()
+
+    @property
+    def _root(self) -> str:
+        return self._base.removesuffix("/v1")
+
+    async def _probe(self) -> None:
+        models = await self._get(f"{self._base}/models")
+        if models is None:
+            raise EngineUnavailable(f"{self.name}: no OpenAI-compatible server there (GET /models is unknown)")
+        told = self._told
+        props = await self._get(f"{self._root}/props") if told is None or told.name == "llama.cpp" else None
+        dialect = told or dialects.DIALECTS[dialects.detect(models, props)]
+        self._choose_model(models, dialect)
+        self._dialect = dialect
+        self._capabilities = dialects.capabilities(dialect, models, props, self._slots)
+
+    async def _events(self, url: str, body: Json) -> AsyncGenerator[Json, None]:
+        headers = {} if self._dialect and self._dialect.reuses else {"Connection": "close"}
+        with transport_errors(self.name):
+            async with httpx_sse.aconnect_sse(self._client, "POST", url, json=body, headers=headers) as source:
+                await self._check(source.response)
+                async for event in source.aiter_sse():
+                    if event.data == "[DONE]":
+                        return
+                    # Not a faster parser: only this one takes a character whose halves come in two events.
+                    decoded = json.loads(event.data)
+                    if isinstance(decoded, dict):
+                        yield decoded
+
+    async def _templated(self, call: Call) -> str:
+        messages = [{"role": message.role, "content": message.content} for message in call.messages]
+        with transport_errors(self.name):
+            response = await self._client.post(f"{self._root}/apply-template", json={"messages": messages})
+            await self._check(response)
+            return str(response.json()["prompt"])
+
+    async def _get(self, url: str) -> Json | None:
+        with transport_errors(self.name):
+            response = await self._client.get(url, timeout=_PROBE_S)
+            if response.status_code in (404, 405, 501):
+                return None
+            await self._check(response)
+            found = response.json()
+            return found if isinstance(found, dict) else None
+
+    async def _check(self, response: httpx.Response) -> None:
+        if response.status_code >= 300:
+            await response.aread()
+            refused(self.name, response)
+
+    def _choose_model(self, models: Json, dialect: dialects.Dialect) -> None:
+        served = [str(model.get("id", "")) for model in models.get("data") or []]
+        if not self._model and served:
+            self._model = served[0]
+        # llama.cpp serves its one model under whatever name it is asked for.
+        if served and self._model not in served and dialect.name != "llama.cpp":
+            raise EngineUnavailable(f"{self.name}: serves {', '.join(served)}; correct the name after # in ALTO_MODELS")

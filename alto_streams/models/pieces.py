@@ -1,0 +1,150 @@
+"""From a server's stream events to `Piece`s: whole characters only, and token ids that cover the text exactly."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from alto_streams.models.protocol import CallRejected, EngineUnavailable, Piece, Usage
+from alto_streams.records import TokenLogprob
+
+Json = dict[str, Any]
+Finish = Literal["stop", "length"]
+
+
+class WholeCharacters:
+    """Holds back a character's first half.
+
+    JSON writes a character above U+FFFF as two escapes; a server that cuts its text between tokens can send the
+    halves in different events.
+    """
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def feed(self, text: str) -> str:
+        """The whole characters so far."""
+        text = self._half + text
+        self._half = ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        if text.isascii():
+            return text
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class Covered:
+    """Pairs token ids with text.
+
+    A server may swallow the ids of tokens that end within a character, or hold text back that could become a stop
+    string. Ids are passed on only while their bytes are exactly the text; after the first gap none are, and the
+    run can be continued from its text alone.
+    """
+
+    def __init__(self) -> None:
+        self._broken = False
+
+    def feed(self, text: str, entries: list[Json]) -> list[int] | None:
+        """The ids of the tokens that make up `text`, or None."""
+        if self._broken or not entries:
+            self._broken = self._broken or bool(text)
+            return None
+        spelled = b"".join(bytes(entry.get("bytes") or ()) for entry in entries)
+        if spelled != text.encode() or any("id" not in entry for entry in entries):
+            self._broken = True
+            return None
+        return [int(entry["id"]) for entry in entries]
+
+
+def logprobs(entries: list[Json]) -> list[TokenLogprob]:
+    """The alternatives of each token; the sampled one is always among them."""
+    found = []
+    for entry in entries:
+        top = {str(other["token"]): float(other["logprob"]) for other in entry.get("top_logprobs") or []}
+        top.setdefault(str(entry["token"]), float(entry["logprob"]))
+        found.append(TokenLogprob(token=str(entry["token"]), top=top))
+    return found
+
+
+class Reader:
+    """Reads one run's events. `feed` gives a piece of text, if there is one; `last` the final piece.
+
+    Understands both the chat route's events and llama.cpp's native ones.
+    """
+
+    def __init__(self, name: str, wants_logprobs: bool, tells_tokens: bool) -> None:
+        self._name = name
+        self._wants_logprobs = wants_logprobs
+        self._tells_tokens = tells_tokens
+        self._characters = WholeCharacters()
+        self._covered = Covered()
+        self._usage = Usage()
+        self._finish: Finish | None = None
+
+    def feed(self, event: Json) -> Piece | None:
+        """The next piece of text.
+
+        Raises:
+            CallRejected: the server refuses the call in the middle of its stream.
+            EngineUnavailable: the server reports an error of its own.
+        """
+        if "error" in event:
+            self._fail(event["error"])
+        if "content" in event:
+            return self._native(event)
+        if event.get("usage"):
+            self._usage = _usage(event["usage"])
+        for choice in event.get("choices") or []:
+            if choice.get("finish_reason"):
+                self._finish = self._finished(str(choice["finish_reason"]))
+            entries = (choice.get("logprobs") or {}).get("content") or []
+            return self._piece(str((choice.get("delta") or {}).get("content") or ""), entries)
+        return None
+
+    def last(self) -> Piece:
+        """The final piece, with the reason and the usage.
+
+        Raises:
+            EngineUnavailable: the stream ended without saying why, so the engine died or was cut off.
+        """
+        if self._finish is None:
+            raise EngineUnavailable(f"{self._name}: its stream broke off before the end of the run")
+        return Piece("", finish=self._finish, usage=self._usage)
+
+    def _native(self, event: Json) -> Piece | None:
+        if event.get("stop"):
+            self._finish = "length" if event.get("stop_type") == "limit" else "stop"
+            evaluated = int(event.get("tokens_evaluated", 0))
+            cached = int((event.get("timings") or {}).get("cache_n", 0))
+            self._usage = Usage(evaluated, int(event.get("tokens_predicted", 0)), cached)
+        return self._piece(str(event["content"]), event.get("completion_probabilities") or [])
+
+    def _piece(self, text: str, entries: list[Json]) -> Piece | None:
+        text = self._characters.feed(text)
+        if not text:
+            return None
+        tokens = self._covered.feed(text, entries) if self._tells_tokens else None
+        return Piece(text, tokens, logprobs(entries) if self._wants_logprobs else None)
+
+    def _finished(self, reason: str) -> Finish:
+        if reason == "content_filter":
+            raise CallRejected(f"{self._name}: the engine's content filter ended the run")
+        if reason in ("abort", "error"):
+            raise EngineUnavailable(f"{self._name}: the engine gave the run up ({reason})")
+        return "length" if reason == "length" else "stop"
+
+    def _fail(self, error: object) -> None:
+        code = error.get("code") if isinstance(error, dict) else None
+        if code in (400, 413, 422):
+            raise CallRejected(f"{self._name}: refused in mid-stream (code {code})")
+        raise EngineUnavailable(
+            f"{self._name}: failed in mid-stream (code {code if isinstance(code, int) else 'none'})"
+        )
+
+
+def _usage(usage: Json) -> Usage:
+    details = usage.get("prompt_tokens_details") or {}
+    return Usage(
+        prompt_tokens=int(usage.get("prompt_tokens") or 0),
+        output_tokens=int(usage.get("completion_tokens") or 0),
+        cached_tokens=int(details.get("cached_tokens") or 0),
+    )
