@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     session_timeout_s: float = Field(10.0, gt=0)
     heartbeat_s: float = Field(1.0, gt=0)
     replication: int = Field(1, ge=1)
+    group_instance_id: str | None = None  # static membership: unique per worker of an app
 
     # bounds
     max_prompt_chars: int = Field(8_000, ge=1)

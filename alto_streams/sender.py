@@ -1,0 +1,217 @@
+"""Sends records straight through aiokafka's idempotent producer, and says what became of each.
+
+Everything that a worker produces goes this way: one producer, so the records of a run keep their order. An idempotent
+producer whose batch failed for good has sequence numbers that the broker no longer expects, and refuses everything from
+then on (aiokafka #1017): so any failure ends this producer, fails what it still held, and a new one takes its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced, UnknownTopicOrPartitionError
+from aiokafka.structs import RecordMetadata
+
+from alto_streams.errors import Fenced, Retryable
+from alto_streams.fence import Fence
+from alto_streams.parts import Backoff
+from alto_streams.records import Poison
+
+log = logging.getLogger(__name__)
+
+WATCH_S = 0.25
+DISCARD_S = 1.0  # how long a broken producer may take to close
+Delivery = asyncio.Future[RecordMetadata]
+
+
+class Out(NamedTuple):
+    """A record to be sent. Without a partition the key's hash decides; without a value it is a tombstone."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int | None = None
+
+
+class Sender:
+    """One idempotent producer, acknowledged by all in-sync replicas, and its replacement after a failure.
+
+    `new_producer` makes a fresh, unstarted producer; `address` is for messages; `fence` is asked before every record.
+    """
+
+    def __init__(self, new_producer: Callable[[], AIOKafkaProducer], address: str, fence: Fence) -> None:
+        self._new_producer = new_producer
+        self._address = address
+        self._fence = fence
+        self._producer: AIOKafkaProducer | None = None
+        self._usable = asyncio.Event()
+        self._rebuilding: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._stopped = False
+        self.rebuilt = 0  # how often a producer was replaced
+
+    @property
+    def producer(self) -> AIOKafkaProducer | None:
+        """The producer in use; None before the start, after the stop and while it is being replaced."""
+        return self._producer
+
+    async def start(self) -> None:
+        """Connects. Raises `KafkaError` if no broker answers."""
+        producer = self._new_producer()
+        try:
+            await producer.start()
+        except BaseException:
+            await _discard(producer)
+            raise
+        self._use(producer)
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch_fence())
+
+    async def stop(self) -> None:
+        """Sends what is buffered and closes; a send after that raises `Retryable`."""
+        self._stopped = True
+        self._usable.set()
+        for task in (self._rebuilding, self._watching):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def send(
+        self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None
+    ) -> RecordMetadata:
+        """Sends a record and waits until all in-sync replicas have it; answers where it is in the log.
+
+        Raises:
+            Fenced: the last heartbeat is older than the session timeout; nothing was sent.
+            Retryable: it failed, or what became of it is unknown; the producer is being replaced.
+            Poison: the record can never be sent (too large).
+        """
+        return await self.delivered(await self.enqueue(topic, key, value, partition), topic)
+
+    async def send_all(self, records: Iterable[Out]) -> list[RecordMetadata]:
+        """Sends records in their order and waits for all of them. Raises as `send`, for the first that failed."""
+        deliveries = [(await self.enqueue(*record), record.topic) for record in records]
+        await asyncio.wait([delivery for delivery, _ in deliveries]) if deliveries else None
+        return [await self.delivered(delivery, topic) for delivery, topic in deliveries]
+
+    async def enqueue(
+        self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None
+    ) -> Delivery:
+        """Puts a record into the producer's buffer, in order, waiting only while the buffer is full.
+
+        Returns a future to be given to `delivered`. Raises as `send`.
+        """
+        self._fence.check()
+        producer = self._producer
+        while producer is None:
+            if self._stopped:
+                raise Retryable(f"the producer for the broker at {self._address} has been stopped")
+            await self._usable.wait()
+            self._fence.check()
+            producer = self._producer
+        try:
+            delivery: Delivery = await producer.send(topic, value, key=key, partition=partition)
+        except MessageSizeTooLargeError as error:
+            raise Poison(f"a record for topic {topic} is larger than a record may be: {error}") from None
+        except UnknownTopicOrPartitionError:
+            raise Retryable(
+                f"the broker at {self._address} has no topic {topic}: run `alto-streams topics apply`"
+            ) from None
+        except AssertionError:
+            raise Poison(f"topic {topic} has no partition {partition}") from None
+        except KafkaError as error:
+            self._replace(producer, error)
+            raise self._failure(topic, error) from error
+        delivery.add_done_callback(lambda done: self._observe(producer, done))
+        return delivery
+
+    async def delivered(self, delivery: Delivery, topic: str) -> RecordMetadata:
+        """Waits for an enqueued record. Raises as `send`."""
+        try:
+            return await asyncio.shield(delivery)
+        except KafkaError as error:
+            raise self._failure(topic, error) from error
+
+    async def flush(self) -> None:
+        """Waits until everything that was enqueued has been acknowledged or has failed."""
+        if self._producer is not None:
+            await self._producer.flush()
+
+    async def _watch_fence(self) -> None:
+        # aiokafka would go on trying to send what it holds: after a cut longer than the session that is a zombie's.
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                self._fence.check()
+            except Fenced as error:
+                producer = self._producer
+                if producer is not None and producer._message_accumulator._batches:
+                    self._replace(producer, error)
+
+    def _failure(self, topic: str, error: KafkaError) -> Exception:
+        if isinstance(error, MessageSizeTooLargeError):
+            return Poison(f"a record for topic {topic} is larger than the broker at {self._address} takes: {error}")
+        if isinstance(error, ProducerFenced):
+            return Fenced(f"the broker at {self._address} has fenced this producer: {error}")
+        return Retryable(f"sending to topic {topic} at {self._address} failed: {error!r}")
+
+    def _observe(self, producer: AIOKafkaProducer, delivery: Delivery) -> None:
+        error = None if delivery.cancelled() else delivery.exception()
+        if error is not None:
+            self._replace(producer, error)
+
+    def _use(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+        self._usable.set()
+
+    def _replace(self, broken: AIOKafkaProducer, error: BaseException) -> None:
+        if broken is not self._producer or self._stopped:
+            return
+        log.warning("broker at %s: a send failed, the producer is replaced: %r", self._address, error)
+        self._producer = None
+        self._usable.clear()
+        self._rebuilding = asyncio.get_running_loop().create_task(self._rebuild(broken, error))
+
+    async def _rebuild(self, broken: AIOKafkaProducer, error: BaseException) -> None:
+        # What the old producer still holds comes after the failed record: it fails too, so that no order is broken.
+        _fail_all(broken, error)
+        await _discard(broken)
+        backoff = Backoff()
+        while True:
+            try:
+                await self.start()
+            except KafkaError as again:
+                wait_s = backoff.next_s()
+                log.warning("broker at %s cannot be reached, trying again in %.1f s: %s", self._address, wait_s, again)
+                await asyncio.sleep(wait_s)
+            else:
+                self.rebuilt += 1
+                return
+
+
+async def _discard(producer: AIOKafkaProducer) -> None:
+    """Closes a producer without waiting for what it could not deliver."""
+    producer._closed = True
+    for close in (producer._sender.close, producer.client.close):
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            await asyncio.wait_for(close(), DISCARD_S)
+
+
+def _fail_all(producer: AIOKafkaProducer, error: BaseException) -> None:
+    accumulator = producer._message_accumulator
+    held = [batch for batches in accumulator._batches.values() for batch in batches] + list(
+        accumulator._pending_batches
+    )
+    accumulator.fail_all(error)
+    for batch in held:  # nobody waits for room in these any more: mark the exception as seen
+        if batch._drain_waiter.done():
+            batch._drain_waiter.exception()

@@ -1,0 +1,164 @@
+"""The Faust app of a worker, with the settings that our transport and our rows stand on.
+
+`faust -A module worker` starts it like any other app; the transport, the fence and the direct sender come with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import weakref
+from pathlib import Path
+from typing import Any, cast
+
+import faust
+from faust.sensors.prometheus import setup_prometheus_sensors
+from prometheus_client import CollectorRegistry
+
+from alto_streams.fence import Fence
+from alto_streams.parts import bootstrap_servers
+from alto_streams.sender import Sender
+from alto_streams.settings import ConfigError, Settings
+from alto_streams.transport import Transport
+
+# Their DEBUG records are built for every record on the hot path, whatever the level of the root logger.
+HOT_LOGGERS = ("faust.topics", "faust.tables.recovery", "aiokafka.producer", "aiokafka.conn", "aiokafka.consumer")
+# What they say at INFO is about themselves.
+TALKATIVE = ("faust", "mode", "aiokafka", "aiohttp.access")
+
+
+class App(faust.App):  # type: ignore[misc]
+    """A Faust app over our transport. `sender` sends records; `fence` says whether this worker may."""
+
+    logger = logging.getLogger("faust.app")
+
+    def __init__(self, app_id: str, *, fetch_max_wait_ms: int, session_s: float, **options: Any) -> None:
+        self.fetch_max_wait_ms = fetch_max_wait_ms
+        self.fence = Fence(app_id, session_s)
+        super().__init__(app_id, **options)
+
+    @property
+    def sender(self) -> Sender:
+        """Sends straight through the idempotent producer, once the app has started."""
+        return cast(Sender, self.producer.sender)
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Transport:
+        return Transport(self.conf.broker_producer, self)
+
+
+def new_app(
+    app_id: str,
+    settings: Settings,
+    *,
+    max_poll_records: int = 500,
+    in_flight: int = 500,
+    wait_empty: bool = True,
+    longest_call_s: float = 300.0,
+    standby_replicas: int = 1,
+    assignor: type[Any] | None = None,
+    registry: CollectorRegistry | None = None,
+    **options: Any,
+) -> App:
+    """A Faust app for one stage or one model.
+
+    `in_flight`: how many records are worked on at once; twice as many are buffered. `wait_empty`: whether a rebalance
+    waits for what was begun (table stages yes, LM workers no: else every rebalance waits for every call).
+    `longest_call_s`: past it Faust warns of a stuck stream. `assignor`: our `PartitionAssignor`, if the default is not
+    wanted. `options` go to `faust.App` and win.
+
+    Raises:
+        ConfigError: the worker's port is in use.
+    """
+    quiet_loggers()
+    host, port = settings.host, settings.worker_port
+    instance = settings.group_instance_id
+    port = _usable_port(host, port)
+    chosen: dict[str, Any] = {
+        "broker": [f"kafka://{server}" for server in bootstrap_servers(settings.broker)],
+        "broker_client_id": app_id,
+        "broker_commit_interval": 0.5,
+        "broker_heartbeat_interval": settings.heartbeat_s,
+        "broker_session_timeout": settings.session_timeout_s,
+        "broker_max_poll_interval": 1800.0,
+        "broker_max_poll_records": max_poll_records,
+        "broker_request_timeout": max(30.0, settings.session_timeout_s + 5.0),
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_group_instance_id": None if instance is None else f"{app_id}.{instance}",
+        "producer_acks": -1,
+        "producer_linger": 0.0,
+        "producer_max_batch_size": 131_072,
+        "producer_request_timeout": 15.0,
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        "stream_buffer_maxsize": 2 * in_flight,
+        "stream_wait_empty": wait_empty,
+        "stream_processing_timeout": longest_call_s,
+        "stream_recovery_delay": 0.0,
+        "table_standby_replicas": standby_replicas,
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "store": "memory://",
+        "datadir": _data_dir(settings.var, app_id, instance, port),
+        "web_host": host,
+        "web_bind": host,
+        "web_port": port,
+        "canonical_url": f"http://{host}:{port}",
+        "logging_config": log_config(),
+        "worker_redirect_stdouts": False,
+    }
+    if assignor is not None:
+        chosen["PartitionAssignor"] = assignor
+    app = App(
+        app_id,
+        fetch_max_wait_ms=settings.fetch_max_wait_ms,
+        session_s=settings.session_timeout_s,
+        **{**chosen, **options},
+    )
+    setup_prometheus_sensors(app, pattern="/metrics", registry=registry or CollectorRegistry(), name_prefix="alto")
+    if instance is None:
+        weakref.finalize(app, shutil.rmtree, chosen["datadir"], ignore_errors=True)
+    return app
+
+
+def quiet_loggers() -> None:
+    """Sets the levels that keep the hot path free of log records and the log free of talk."""
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in HOT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def log_config() -> dict[str, Any]:
+    """One line a record on standard error: time, level, logger, text."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "loggers": {name: {"level": "WARNING"} for name in (*TALKATIVE, *HOT_LOGGERS)},
+        "root": {"level": "INFO", "handlers": ["stderr"]},
+    }
+
+
+def _usable_port(host: str, port: int) -> int:
+    # Assignments are keyed by the worker's URL, so the port must be known before the app is made.
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"the worker cannot listen on {host}:{port}: {error.strerror}; set ALTO_WORKER_PORT to another, or 0"
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+def _data_dir(var: Path, app_id: str, instance: str | None, port: int) -> Path:
+    # Rows live in memory, so nothing in it outlives the worker but what Faust puts there by itself.
+    folder = var / "workers" / f"{app_id}-{instance or port}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
