@@ -10,6 +10,7 @@ frontiers of Timely Dataflow do, but over a tree whose shape is only known as it
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from alto_streams.records import Poison
 MAX_INDEX = 2**20 - 1
 MAX_EPOCH = 2**12 - 1
 MAX_DEPTH = 16
+_LEVEL = re.compile(r"(?P<index>0|[1-9][0-9]{0,6})(?:~(?P<epoch>[1-9][0-9]{0,3}))?")
 
 
 class Level(NamedTuple):
@@ -40,10 +42,11 @@ def parse_path(wire: str) -> Path:
         return ROOT
     levels = []
     for part in wire.split("/"):
-        index, _, epoch = part.partition("~")
-        if not (index.isascii() and index.isdigit() and (not epoch or (epoch.isascii() and epoch.isdigit()))):
+        # One wire form a path: rows are keyed by it, so `01` or `1~0` beside `1` would be a second identity.
+        form = _LEVEL.fullmatch(part)
+        if form is None:
             raise Poison("malformed path")
-        level = Level(int(epoch or 0), int(index))
+        level = Level(int(form["epoch"] or 0), int(form["index"]))
         if level.nth > MAX_INDEX or level.epoch > MAX_EPOCH:
             raise Poison("path level out of bounds")
         levels.append(level)
