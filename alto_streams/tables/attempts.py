@@ -71,7 +71,10 @@ def accept(call: CallState, chunk: Chunk) -> None:
     call.mark += 1
     call.text += chunk.text
     call.spent += chunk.count
-    call.tokens.extend(chunk.tokens or ())
+    if chunk.tokens is None and chunk.text:
+        call.tokens = None  # they no longer cover the text: only the text itself can be continued
+    elif call.tokens is not None:
+        call.tokens.extend(chunk.tokens or ())
     call.logprobs.extend(chunk.logprobs or ())
 
 

@@ -44,7 +44,8 @@ class CallState(msgspec.Struct, omit_defaults=True):
     """One call and its stream: which attempt is open, which run of it is followed, and what has been accepted.
 
     `seq`: the next chunk of the followed run. `mark` advances with every followed start and accepted chunk, so that a
-    timer armed before is void. `accepted`: chunks of this attempt. `shown`: client events numbered so far.
+    timer armed before is void. `tokens`: those of `text`, None once a chunk came without. `shown`: client events
+    numbered so far.
     """
 
     attempt: int = 0
@@ -54,7 +55,7 @@ class CallState(msgspec.Struct, omit_defaults=True):
     mark: int = 0
     text: str = ""
     spent: int = 0
-    tokens: list[int] = []
+    tokens: list[int] | None = []
     logprobs: list[TokenLogprob] = []
     children: int = 0
     shown: int = 0
