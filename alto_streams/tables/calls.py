@@ -77,18 +77,18 @@ class Calls:
     def chunk(self, row: Row, request: str, chunk: Chunk, at: At) -> list[Instruction]:
         """Accept the next chunk of the followed run."""
         call, out = row.calls[chunk.path], list[Instruction]()
-        opened = self._opened(row, request, chunk.path)
-        attempts.accept(call, chunk)
+        try:
+            found = self._read(row, request, chunk)
+        except Exception as error:
+            return self._end(row, request, chunk.path, at, [], self._failed(call, error))
         out += self._outputs.shown_text(request, chunk.path, call, chunk.text, at)
-        found = opened.parser.feed(chunk.text, chunk.logprobs)
-        opened.fed = len(call.text)
         if chunk.end is None:
             out += self._emit(row, request, chunk.path, at, _children(found), None)
             return [*out, self._arm(call, chunk.path, at)]
         if chunk.end.status is not Status.OK and chunk.end.reason == "error":
             out += self._emit(row, request, chunk.path, at, _children(found), None)
             return [*out, *self.retry(row, request, chunk.path, at, chunk.end.cause or "the engine failed")]
-        children = _children([*found, *opened.parser.close()])
+        children = _children(found)
         close = Close(call.children + len(children), chunk.end.status, chunk.end.cause)
         return out + self._end(row, request, chunk.path, at, children, close)
 
@@ -143,16 +143,17 @@ class Calls:
             if cause is None:
                 return self._end(row, request, path, at, [Child(value)], Close(1))
             return self._end(row, request, path, at, [], Close(0, Status.FAILED, cause))
-        try:
-            return self._dispatch(row, request, path, at)
-        except Exception as error:
-            return self._end(row, request, path, at, [], Close(0, Status.FAILED, self._raised(error)))
+        return self._dispatch(row, request, path, at)
 
     def _dispatch(self, row: Row, request: str, path: str, at: At) -> list[Instruction]:
         call = row.calls[path]
-        if self._stage.node.kind is Kind.MAP:
-            return [Run(path, call.attempt), self._arm(call, path, at)]
-        wire = self._opened(row, request, path).prompt.call()
+        try:
+            if self._stage.node.kind is Kind.MAP:
+                self._joins.arguments(row, path)  # whoever runs the function has them as typed values, or never
+                return [Run(path, call.attempt), self._arm(call, path, at)]
+            wire = self._opened(row, request, path).prompt.call()
+        except Exception as error:
+            return self._end(row, request, path, at, [], self._failed(call, error))
         wire = msgspec.structs.replace(wire, max_tokens=max(1, wire.max_tokens - call.spent))
         work = Work(
             request,
@@ -170,6 +171,16 @@ class Calls:
         topic = topic_names.work_topic(self._pipeline.name, self._stage.name)
         partition = self._place(self._stage.name, request, path, call.attempt)
         return [Send(topic, Raw(encode(work)), key=request, partition=partition)]
+
+    def _read(self, row: Row, request: str, chunk: Chunk) -> list[Any]:
+        """What the call's parser finds in this chunk, which is accepted into the stream."""
+        call, opened = row.calls[chunk.path], self._opened(row, request, chunk.path)
+        attempts.accept(call, chunk)
+        found = opened.parser.feed(chunk.text, chunk.logprobs)
+        opened.fed = len(call.text)
+        if chunk.end is not None and chunk.end.status is Status.OK:
+            return [*found, *opened.parser.close()]  # a stream that failed keeps its whole items only
+        return found
 
     def _opened(self, row: Row, request: str, path: str) -> _Open:
         call, opened = row.calls[path], self._open.get((request, path))
@@ -204,6 +215,9 @@ class Calls:
         self._joins.release(row, path)
         self._open.pop((request, path), None)
         return out
+
+    def _failed(self, call: CallState, error: Exception) -> Close:
+        return Close(call.children, Status.FAILED, self._raised(error))
 
     def _raised(self, error: Exception) -> str:
         # The author's function is not ours to trust: its failure is a leaf, and the scope still closes.
