@@ -7,7 +7,7 @@ and come from the log, never from the clock of the one who decides.
 Topics and what they carry:
 
     requests.<pipeline>          Request
-    chunks.<pipeline>.<stage>    Items | Start | Chunk | Result | Timer | Cancel | Retract | Forget   (`HomeRecord`)
+    chunks.<pipeline>.<stage>    Request | Items | Start | Chunk | Result | Timer | Cancel | Retract | Forget   (`HomeRecord`)
     work.<pipeline>.<stage>      Work
     results.<pipeline>           Event
     control.<pipeline>           Ended | Cancelled                                                    (`ControlRecord`)
@@ -187,7 +187,7 @@ class Forget(Wire, tag="forget"):
     request: str
 
 
-HomeRecord = Items | Start | Chunk | Result | Timer | Cancel | Retract | Forget
+HomeRecord = Request | Items | Start | Chunk | Result | Timer | Cancel | Retract | Forget
 
 
 # --- work.<pipeline>.<stage>, partition chosen by the sender ------------------------------------------------------
@@ -259,7 +259,7 @@ class EventKind(StrEnum):
 
 
 class Event(Wire, tag="event"):
-    """One client event. (`stage`, `path`, `number`) identifies it: a duplicate is dropped at the egress."""
+    """One client event. (`kind`, `stage`, `path`, `number`) identifies it: a duplicate is dropped at the egress."""
 
     request: str
     kind: EventKind
