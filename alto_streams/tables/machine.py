@@ -31,6 +31,7 @@ from alto_streams.tables.calls import Calls, Limits, Place
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.outputs import At, Outputs
 from alto_streams.tables.rows import Arm, Instruction, Row
+from alto_streams.topology import REQUEST
 
 # The deadline's timer at the root: no call has attempt 0.
 DEADLINE = 0
@@ -113,8 +114,8 @@ class StageMachine:
     def _advance(self, row: Row, request: str, at: At) -> list[Instruction]:
         if not self._is_root:
             return self._calls.open_ready(row, request, at)
-        if not self._joins.is_ready(row, ""):
-            return []
+        if row.value(REQUEST, "") is None or not self._joins.is_ready(row, ""):
+            return []  # its end is told after its beginning, even where the rest of it overtakes the request itself
         failed = [f"{source}: {paths['']}" for source, paths in row.failures.items() if "" in paths]
         result, cause = self._calls.gathered(row, "")
         cause = cause or "; ".join(failed) or None
@@ -132,8 +133,10 @@ class StageMachine:
     def _timer(self, row: Row, timer: Timer, at: At) -> list[Instruction]:
         if self._is_root and timer.attempt == DEADLINE:
             due = row.context.deadline_ms
-            if due is None or at.at_ms < due:
+            if due is None:
                 return []
+            if at.at_ms < due:
+                return [Arm("", DEADLINE, 0, due)]  # the clock that fired it is ahead of the log's
             return self._end(row, timer.request, at, Status.FAILED, "deadline exceeded")
         ruling = rule_timer(row.calls.get(timer.path), timer)
         return self._retry_if(ruling, row, timer.request, timer.path, at, "silence")
