@@ -208,7 +208,10 @@ class Pipeline:
         name = function.__name__
         if not name.isidentifier() or not name.islower():
             raise PipelineError(f"pipeline {self.name!r}, stage {name!r}: use lower-case letters")
-        hints = typing.get_type_hints(function)
+        try:
+            hints = typing.get_type_hints(function)
+        except NameError as error:
+            raise PipelineError(f"pipeline {self.name!r}, stage {name!r}: its types cannot be read: {error}") from error
         inputs, resources = self._inputs(name, kind, function, hints)
         output, many = self._output(name, kind, hints.get("return"))
         node = infer(self.name, name, kind, inputs, {n: s.node for n, s in self.stages.items()})

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from alto_streams.ancestry import MAX_DEPTH
 from alto_streams.settings import ConfigError
 
 REQUEST = "request"
@@ -137,6 +138,8 @@ def infer(pipeline: str, name: str, kind: Kind, inputs: list[Input], known: dict
         if line[: len(above)] != above or len(line) == len(above):
             raise refuse(f"it gathers {each.source!r}, which does not lie below {'/'.join(above) or 'the request'}")
         scopes[each.parameter] = line[len(above) :]
+    if len(above) >= MAX_DEPTH:
+        raise refuse(f"its items would stand {len(above) + 1} levels deep; at most {MAX_DEPTH}")
     if kind is Kind.GATHER and not scopes:
         raise refuse("a gather needs at least one Gather[...] parameter")
     return Node(name, kind, inputs, (*above, name), scopes)
