@@ -7,7 +7,8 @@ and come from the log, never from the clock of the one who decides.
 Topics and what they carry:
 
     requests.<pipeline>          Request
-    chunks.<pipeline>.<stage>    Request | Items | Start | Chunk | Result | Timer | Cancel | Retract | Forget   (`HomeRecord`)
+    chunks.<pipeline>.<stage>    Request | Items | Start | Chunk | Result | Timer | Cancel | Retract | Forget
+                                                                                                  (`HomeRecord`)
     work.<pipeline>.<stage>      Work
     results.<pipeline>           Event
     control.<pipeline>           Ended | Cancelled                                                    (`ControlRecord`)
