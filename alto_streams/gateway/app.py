@@ -1,0 +1,62 @@
+"""The gateway as an ASGI app, and as a server of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from alto_streams.gateway.metrics import Metrics
+from alto_streams.gateway.ports import PipelineInfo, RequestLog
+from alto_streams.gateway.problems import install_problems
+from alto_streams.gateway.routes import router
+from alto_streams.gateway.schema import install_schema
+from alto_streams.gateway.service import Service
+from alto_streams.gateway.store import Store
+from alto_streams.settings import Settings
+
+API_VERSION = "1"
+DESCRIPTION = "Submit a request to a pipeline of language models, and hear its partial outputs as they come."
+SHUTDOWN_S = 5
+
+
+def create_gateway(settings: Settings, pipelines: Mapping[str, PipelineInfo], log: RequestLog) -> FastAPI:
+    """The app; it starts and stops `log`. It starts, and answers, whether or not the broker and Redis are there."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = Store(settings)
+        app.state.service = Service(settings, pipelines, log, store, metrics)
+        await log.start()
+        try:
+            yield
+        finally:
+            await log.stop()
+            await store.stop()
+
+    app = FastAPI(title="alto_streams", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)
+    app.include_router(router)
+    install_problems(app, metrics)
+    install_schema(app, pipelines)
+    # At DEBUG it writes what the clients are sent.
+    logging.getLogger("sse_starlette").setLevel(logging.INFO)
+    return app
+
+
+def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """A server for the app at `host:gateway_port`; `await server.serve()` runs it until SIGINT or SIGTERM."""
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.gateway_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=64 * 1024,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,216 @@
+"""What the routes do, apart from HTTP: accept, look up, cancel."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from alto_streams.gateway.metrics import Metrics
+from alto_streams.gateway.ports import PipelineInfo, RequestLog
+from alto_streams.gateway.problems import Problem, unreachable
+from alto_streams.gateway.store import Known, Store
+from alto_streams.gateway.submission import Submission
+from alto_streams.parts import PartDown
+from alto_streams.records import EventKind, Poison, Request
+from alto_streams.request_ids import created_ms, new_request_id
+from alto_streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 10_000
+AHEAD_MS = 60_000
+
+
+class _End(msgspec.Struct):
+    status: str = "ok"
+    cause: str | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Done(msgspec.Struct):
+    at_ms: int
+    body: _End
+
+
+_done = msgspec.json.Decoder(_Done)
+
+
+class RequestState(msgspec.Struct, omit_defaults=True):
+    """`status`: `accepted` (nothing heard of it yet), `running`, or how it ended; then `result` is there."""
+
+    id: str
+    pipeline: str | None
+    status: str
+    created_ms: int
+    events: str
+    last_event_id: str | None = None
+    done_ms: int | None = None
+    cause: str | None = None
+    result: msgspec.Raw | None = None
+
+
+@dataclass
+class Service:
+    """One gateway process. `recent`: pipelines of requests accepted here, for when Redis has lost them; bounded."""
+
+    settings: Settings
+    pipelines: Mapping[str, PipelineInfo]
+    log: RequestLog
+    store: Store
+    metrics: Metrics
+    recent: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    open_streams: int = 0
+
+    async def accept(self, asked: Submission) -> tuple[str, bool]:
+        """Appends the request; returns its id, and whether its idempotency key had been used before.
+
+        A repeat whose first try may not have reached the log is appended again under the same id, which is one request.
+
+        Raises:
+            PartDown: the broker, or, for a request with an idempotency key, Redis.
+            Problem: 409, the key stands for another body; 413, the broker takes no record of that size.
+        """
+        started = time.perf_counter()
+        pipeline, key, fresh = asked.pipeline.name, asked.idempotency_key, new_request_id()
+        request, is_sent = (fresh, False) if key is None else await self._claim(pipeline, key, fresh, asked.digest)
+        if is_sent:
+            self.metrics.repeated.labels(pipeline).inc()
+            return request, True
+        record = Request(request, pipeline, asked.input, asked.context, key)
+        try:
+            await self.log.send_request(record)
+        except Poison as error:
+            raise Problem(413, "too-large", str(error)) from None
+        self._remember(request, pipeline)
+        try:
+            await self.store.register(pipeline, request, key, asked.digest)
+        except PartDown as down:
+            log.warning("request %s is accepted, but not registered: %s", request, down)
+        self.metrics.accepted.labels(pipeline).inc()
+        self.metrics.accept_s.observe(time.perf_counter() - started)
+        return request, request != fresh
+
+    async def look_up(self, request: str) -> Known:
+        """What is known of a request.
+
+        Raises:
+            PartDown: Redis, and the request was not accepted here.
+            Problem: 404, or 410 when it is older than the horizon.
+        """
+        made_ms = self._made_ms(request)
+        here = self.recent.get(request)
+        try:
+            known = await self.store.known(request)
+        except PartDown:
+            if here is None:
+                raise
+            known = None
+        if known is not None:
+            return known
+        if here is not None:
+            return Known(here, None, False, None)
+        if made_ms < (time.time() - self.settings.horizon_s) * 1000:
+            raise Problem(410, "gone", f"request {request} is finished and forgotten")
+        raise Problem(404, "unknown-request", f"there is no request {request}", field="id")
+
+    async def state(self, request: str) -> RequestState:
+        """Status and, once there, the result. Raises as `look_up`, and `PartDown` whenever Redis is away."""
+        known = await self.look_up(request)
+        if known.last is None and (down := await self.store.down()) is not None:
+            raise down
+        state = RequestState(request, known.pipeline, "accepted", created_ms(request), events_url(request))
+        if known.last is not None:
+            state.status, state.last_event_id = "running", str(known.last.offset)
+            if known.last.kind == EventKind.DONE:
+                done = _done.decode(known.last.data)
+                state.status, state.cause, state.result = done.body.status, done.body.cause, done.body.result
+                state.done_ms = done.at_ms
+        return state
+
+    async def cancel(self, request: str, named: str | None) -> str:
+        """Ends a request; the first terminal record wins, so it may still end otherwise. Returns its pipeline.
+
+        `named`: the client's word for the pipeline, taken when Redis has lost it.
+
+        Raises:
+            PartDown: the broker.
+            Problem: 404, 409 (it has ended), 410, 422 (no or a wrong pipeline).
+        """
+        if named is not None and named not in self.pipelines:
+            known_names = sorted(self.pipelines)
+            raise Problem(422, "unknown-pipeline", "no pipeline of that name", field="pipeline", known=known_names)
+        pipeline = await self._pipeline_of(request, named)
+        info = self.pipelines.get(pipeline)
+        if info is None:
+            raise Problem(422, "unknown-pipeline", f"this gateway does not serve {pipeline}", field="pipeline")
+        await self.log.send_cancel(pipeline, info.root_stage, request)
+        self.metrics.cancelled.labels(pipeline).inc()
+        return pipeline
+
+    async def _pipeline_of(self, request: str, named: str | None) -> str:
+        try:
+            known = await self.look_up(request)
+        except PartDown:
+            if named is None:
+                detail = "Redis cannot be reached, so the pipeline of the request is unknown: add ?pipeline=NAME"
+                raise Problem(503, "part-unreachable", detail, field="pipeline", retry_after_s=2) from None
+            return named
+        except Problem as problem:
+            if named is None or problem.document.status != 404:
+                raise
+            return named  # Redis may have lost it; a cancel of a request that never was is dropped at its home
+        if known.last is not None and known.last.kind == EventKind.DONE:
+            raise Problem(409, "already-ended", f"request {request} has ended already")
+        found = known.pipeline or named
+        if found is None:
+            detail = "Redis has lost the pipeline of the request: add ?pipeline=NAME"
+            raise Problem(422, "missing-field", detail, field="pipeline", known=sorted(self.pipelines))
+        if named is not None and named != found:
+            raise Problem(422, "invalid-field", f"request {request} is one of {found}", field="pipeline")
+        return found
+
+    async def _claim(self, pipeline: str, key: str, request: str, digest: str) -> tuple[str, bool]:
+        try:
+            return await self.store.claim(pipeline, key, request, digest)
+        except PartDown as down:
+            problem = unreachable(down)
+            problem.document.detail += "; without it an idempotency key cannot be honoured: try again, or send none"
+            problem.document.field = "idempotency_key"
+            raise problem from None
+
+    def _made_ms(self, request: str) -> int:
+        try:
+            made_ms = created_ms(request)
+        except Poison:
+            made_ms = -1
+        is_canonical = len(request) == 36 and request == request.lower()
+        if not is_canonical or not 0 <= made_ms <= time.time() * 1000 + AHEAD_MS:
+            raise Problem(404, "unknown-request", "this is no id of a request", field="id")
+        return made_ms
+
+    def _remember(self, request: str, pipeline: str) -> None:
+        self.recent[request] = pipeline
+        if len(self.recent) > REMEMBERED:
+            self.recent.popitem(last=False)
+
+    async def health(self) -> dict[str, Any]:
+        """Which parts can be reached. The process itself is alive whenever this answers."""
+        downs = {"broker": self.log.down(), "redis": await self.store.down()}
+        addresses = {"broker": self.settings.broker, "redis": self.settings.redis}
+        parts: dict[str, Any] = {}
+        for part, down in downs.items():
+            parts[part] = {"reachable": down is None, "address": addresses[part].rsplit("@", 1)[-1]}
+            if down is not None:
+                parts[part] |= {"detail": down.detail, "remedy": down.remedy}
+        return {"status": "degraded" if any(downs.values()) else "ok", "parts": parts}
+
+
+def events_url(request: str) -> str:
+    """Where a request's events are."""
+    return f"/v1/requests/{request}/events"

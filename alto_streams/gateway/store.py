@@ -1,0 +1,165 @@
+"""What a gateway reads and keeps in Redis. Redis may be away, or have lost everything: then each method says so."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from alto_streams.gateway.problems import Problem
+from alto_streams.parts import PartDown, redacted
+from alto_streams.redis_keys import DATA, KIND, entry_id, events_key, idempotency_key, offset_of, request_key
+from alto_streams.request_ids import created_ms
+from alto_streams.settings import Settings
+
+ANSWER_S = 2.0
+BLOCK_MS = 5_000
+EVENTS_PER_READ = 256
+CONNECTIONS = 64
+PROBE = "alto:probe"
+REMEDY = "start it (`alto-streams up`) or point ALTO_REDIS at it"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One client event as Redis has it; `offset` is its place in `results`."""
+
+    offset: int
+    kind: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """What Redis knows of a request. `first`: the oldest event kept, and whether older ones were dropped."""
+
+    pipeline: str | None
+    first: int | None
+    is_trimmed: bool
+    last: Stored | None
+
+
+class Store:
+    """Short commands share a small pool; each open event stream that waits has a connection of its own.
+
+    Every method raises `PartDown` when Redis does not answer within its bound.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._address = redacted(settings.redis)
+        self._settings = settings
+        self._quick = _client(settings.redis, CONNECTIONS, ANSWER_S)
+        self._tails = _client(settings.redis, settings.max_streams, ANSWER_S + BLOCK_MS / 1000)
+
+    async def stop(self) -> None:
+        """Closes all connections."""
+        await self._quick.aclose()
+        await self._tails.aclose()
+
+    async def down(self) -> PartDown | None:
+        """Why Redis cannot be reached now; None when it answers."""
+        try:
+            async with self._answering():
+                await self._quick.get(PROBE)
+        except PartDown as down:
+            return down
+        return None
+
+    async def claim(self, pipeline: str, key: str, request: str, digest: str) -> tuple[str, bool]:
+        """The id that this idempotency key stands for, and whether its request is known to be in the log already.
+
+        Raises:
+            Problem: 409, the key stands for another body.
+        """
+        value = f"{request} {digest} pending"
+        name = idempotency_key(pipeline, key)
+        async with self._answering():
+            held: Any = await self._quick.set(name, value, nx=True, get=True, ex=self._settings.idempotency_ttl_s)
+        if held is None:
+            return request, False
+        first, asked, state = held.decode().split(" ")
+        if asked != digest:
+            detail = "this key was used for another request; use a new one"
+            raise Problem(409, "idempotency-key-reused", detail, field="idempotency_key")
+        if state != "sent" and created_ms(first) < (time.time() - self._settings.horizon_s / 2) * 1000:
+            # Its first try failed long ago: appended now under its old id, it would be dropped as past the horizon.
+            async with self._answering():
+                await self._quick.set(name, value, ex=self._settings.idempotency_ttl_s)
+            return request, False
+        return first, state == "sent"
+
+    async def register(self, pipeline: str, request: str, key: str | None, digest: str) -> None:
+        """Remembers an accepted request, for every gateway."""
+        async with self._answering(), self._quick.pipeline(transaction=False) as calls:
+            calls.hset(request_key(request), "pipeline", pipeline)
+            calls.expire(request_key(request), self._settings.events_idle_ttl_s)
+            if key is not None:
+                name = idempotency_key(pipeline, key)
+                calls.set(name, f"{request} {digest} sent", ex=self._settings.idempotency_ttl_s)
+            await calls.execute()
+
+    async def known(self, request: str) -> Known | None:
+        """What Redis has of a request; None if nothing."""
+        key = events_key(request)
+        async with self._answering(), self._quick.pipeline(transaction=False) as calls:
+            calls.hget(request_key(request), "pipeline")
+            calls.xrange(key, count=1)
+            calls.xrevrange(key, count=1)
+            calls.execute_command("XINFO", "STREAM", key)
+            pipeline, first, last, about = await calls.execute(raise_on_error=False)
+        for reply in (pipeline, first, last):
+            if isinstance(reply, Exception):
+                raise self._down(reply)
+        if pipeline is None and not first:
+            return None
+        is_trimmed = isinstance(about, dict) and about["entries-added"] > about["length"]
+        return Known(
+            pipeline.decode() if pipeline else None,
+            offset_of(first[0][0]) if first else None,
+            is_trimmed,
+            _stored(*last[0]) if last else None,
+        )
+
+    async def read(self, request: str, after: int) -> list[Stored]:
+        """The next events after offset `after`; waits for the first up to 5 s; may be empty."""
+        key = events_key(request)
+        async with self._answering(BLOCK_MS / 1000):
+            reply: Any = await self._tails.xread({key: entry_id(after)}, count=EVENTS_PER_READ, block=BLOCK_MS)
+        return [_stored(*entry) for _, entries in reply or [] for entry in entries]
+
+    @asynccontextmanager
+    async def _answering(self, extra_s: float = 0.0) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(extra_s + 2 * ANSWER_S):
+                yield
+        except (RedisError, OSError, TimeoutError) as error:
+            raise self._down(error) from None
+
+    def _down(self, error: Exception) -> PartDown:
+        return PartDown("redis", self._address, f"no answer ({type(error).__name__})", REMEDY)
+
+
+def _client(url: str, connections: int, timeout_s: float) -> Redis:
+    # One retry without a wait: it finds out that a pooled connection is from before a restart.
+    pool = BlockingConnectionPool.from_url(
+        url,
+        protocol=2,
+        max_connections=connections,
+        timeout=ANSWER_S,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=ANSWER_S,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return Redis.from_pool(pool)
+
+
+def _stored(entry: bytes, fields: dict[bytes, bytes]) -> Stored:
+    return Stored(offset_of(entry), fields[KIND].decode(), fields[DATA].decode())
