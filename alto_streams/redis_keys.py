@@ -1,7 +1,7 @@
 """The names in Redis, shared by the egress that writes them and the gateways that read them.
 
     alto:{<request>}:events            stream; entry id `<offset>-1`, fields `kind` and `data`
-    alto:{<request>}:seen              hash; (kind, stage, path) -> last number published, `done` -> offset of the last event
+    alto:{<request>}:seen              hash; (kind, stage, path) -> last number, `done` -> offset of the last event
     alto:{<request>}:request           hash; `pipeline`
     alto:idempotency:<pipeline>:<h>    string; `<request> <digest of the body> sent|pending`
     alto:egress:<pipeline>:<partition> string; the last offset of `results.<pipeline>` that is in Redis

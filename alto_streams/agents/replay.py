@@ -30,7 +30,7 @@ class ResultsReplay:
         self._fetch_max_wait_ms = settings.fetch_max_wait_ms
 
     async def __call__(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
-        """Batches in offset order, from `start` or the oldest kept, up to before `stop`, without what is undecodable."""
+        """Batches in offset order, from `start` or the oldest kept, up to before `stop`; skips the undecodable."""
         position = start
         backoff = Backoff()
         while position < stop:
