@@ -58,8 +58,6 @@ def new_app(
     in_flight: int = 500,
     wait_empty: bool = True,
     longest_call_s: float = 300.0,
-    standby_replicas: int = 1,
-    assignor: type[Any] | None = None,
     registry: CollectorRegistry | None = None,
     **options: Any,
 ) -> App:
@@ -67,38 +65,49 @@ def new_app(
 
     `in_flight`: how many records are worked on at once; twice as many are buffered. `wait_empty`: whether a rebalance
     waits for what was begun (table stages yes, LM workers no: else every rebalance waits for every call).
-    `longest_call_s`: past it Faust warns of a stuck stream. `assignor`: our `PartitionAssignor`, if the default is not
-    wanted. `options` go to `faust.App` and win.
+    `longest_call_s`: past it Faust warns of a stuck stream. `options` go to `faust.App` and win (`PartitionAssignor=`,
+    `table_standby_replicas=`). `/metrics` on the worker's port shows `registry`, by default one of its own.
 
     Raises:
         ConfigError: the worker's port is in use.
     """
     quiet_loggers()
-    host, port = settings.host, settings.worker_port
-    instance = settings.group_instance_id
-    port = _usable_port(host, port)
-    chosen: dict[str, Any] = {
+    chosen = {
+        **faust_options(app_id, settings),
+        "broker_max_poll_records": max_poll_records,
+        "stream_buffer_maxsize": 2 * in_flight,
+        "stream_wait_empty": wait_empty,
+        "stream_processing_timeout": longest_call_s,
+        **options,
+    }
+    app = App(app_id, fetch_max_wait_ms=settings.fetch_max_wait_ms, session_s=settings.session_timeout_s, **chosen)
+    setup_prometheus_sensors(app, pattern="/metrics", registry=registry or CollectorRegistry(), name_prefix="alto")
+    if settings.group_instance_id is None:
+        weakref.finalize(app, shutil.rmtree, chosen["datadir"], ignore_errors=True)
+    return app
+
+
+def faust_options(app_id: str, settings: Settings) -> dict[str, Any]:
+    """The settings of Faust's own that hold for every worker. Raises `ConfigError`: the worker's port is in use."""
+    host, instance = settings.host, settings.group_instance_id
+    port = _usable_port(host, settings.worker_port)
+    return {
         "broker": [f"kafka://{server}" for server in bootstrap_servers(settings.broker)],
         "broker_client_id": app_id,
         "broker_commit_interval": 0.5,
         "broker_heartbeat_interval": settings.heartbeat_s,
         "broker_session_timeout": settings.session_timeout_s,
         "broker_max_poll_interval": 1800.0,
-        "broker_max_poll_records": max_poll_records,
         "broker_request_timeout": max(30.0, settings.session_timeout_s + 5.0),
         "consumer_auto_offset_reset": "earliest",
         "consumer_group_instance_id": None if instance is None else f"{app_id}.{instance}",
-        "producer_acks": -1,
         "producer_linger": 0.0,
         "producer_max_batch_size": 131_072,
         "producer_request_timeout": 15.0,
         "key_serializer": "raw",
         "value_serializer": "raw",
-        "stream_buffer_maxsize": 2 * in_flight,
-        "stream_wait_empty": wait_empty,
-        "stream_processing_timeout": longest_call_s,
         "stream_recovery_delay": 0.0,
-        "table_standby_replicas": standby_replicas,
+        "table_standby_replicas": 1,
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "store": "memory://",
@@ -110,18 +119,6 @@ def new_app(
         "logging_config": log_config(),
         "worker_redirect_stdouts": False,
     }
-    if assignor is not None:
-        chosen["PartitionAssignor"] = assignor
-    app = App(
-        app_id,
-        fetch_max_wait_ms=settings.fetch_max_wait_ms,
-        session_s=settings.session_timeout_s,
-        **{**chosen, **options},
-    )
-    setup_prometheus_sensors(app, pattern="/metrics", registry=registry or CollectorRegistry(), name_prefix="alto")
-    if instance is None:
-        weakref.finalize(app, shutil.rmtree, chosen["datadir"], ignore_errors=True)
-    return app
 
 
 def quiet_loggers() -> None:
