@@ -22,6 +22,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ALTO_", env_file=".env", extra="ignore")
 
+    # which worker `faust -A alto_streams.app worker` is: stage:<pipeline>.<stage>, model:<name> or egress:<pipeline>
+    app: str = ""
+
     # parts
     broker: str = "kafka://127.0.0.1:9092"
     redis: str = "redis://127.0.0.1:6379/0"
@@ -50,6 +53,7 @@ class Settings(BaseSettings):
     silence_s: float = Field(30.0, gt=0)
     map_concurrency: int = Field(64, ge=1)
     horizon_s: float = Field(3600.0, gt=0)
+    control_keep_s: float = Field(600.0, gt=0)
     max_body_bytes: int = Field(262_144, ge=1_024)
     send_timeout_s: float = Field(5.0, gt=0)
 

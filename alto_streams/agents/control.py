@@ -15,8 +15,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from alto_streams.ancestry import is_under
-from alto_streams.parts import Backoff
+from alto_streams.parts import Backoff, bootstrap_servers
 from alto_streams.records import Cancelled, ControlRecord, Ended, Poison, Work, decoder
+from alto_streams.settings import Settings
+from alto_streams.topic_names import control_topic
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +28,31 @@ Over = Callable[[ControlRecord], None]
 
 
 class ControlLog:
-    """What is over. `on_over` hears every record as it is read."""
+    """What is over, remembered for `keep_s`. Whoever sets `on_over` hears every record as it is read."""
 
-    def __init__(self, new_consumer: Callable[[], AIOKafkaConsumer], topics: list[str], on_over: Over, keep_s: float):
-        self._new_consumer, self._topics, self._on_over, self._keep_s = new_consumer, topics, on_over, keep_s
+    def __init__(self, new_consumer: Callable[[], AIOKafkaConsumer], topics: list[str], keep_s: float) -> None:
+        self._new_consumer, self._topics, self._keep_s = new_consumer, topics, keep_s
+        self.on_over: Over = lambda record: None
         self._ended: dict[tuple[str, str, str], int] = {}
         self._cancelled: dict[str, set[str]] = {}
         self._ages: list[tuple[float, ControlRecord]] = []
         self._caught_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, pipelines: list[str]) -> ControlLog:
+        """The control log of some pipelines."""
+
+        def new_consumer() -> AIOKafkaConsumer:
+            return AIOKafkaConsumer(
+                bootstrap_servers=bootstrap_servers(settings.broker),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=settings.fetch_max_wait_ms,
+            )
+
+        return cls(new_consumer, [control_topic(name) for name in pipelines], settings.control_keep_s)
 
     def is_over(self, work: Work) -> bool:
         """Whether this attempt, its call or a scope above it has ended."""
@@ -99,7 +117,7 @@ class ControlLog:
             case Cancelled(request, path):
                 self._cancelled.setdefault(request, set()).add(path)
         self._ages.append((at_s, record))
-        self._on_over(record)
+        self.on_over(record)
 
     def _forget_old(self) -> None:
         oldest = time.time() - self._keep_s

@@ -44,17 +44,22 @@ class Pump:
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, stream: Any) -> None:
-        """The body of a Faust agent. Raises what `handle` raised, other than `Fenced`."""
+        """The body of a Faust agent. `broken` gets what `handle` raised, other than `Fenced`."""
         async for event in stream.noack().events():
-            if self.broken.done():
-                self.broken.result()
             async with self._room:
-                await self._room.wait_for(lambda: self._held < self._at_most or self.broken.done())
+                await self._room.wait_for(lambda: self._held < self._at_most)
             self._held += 1
             partition = event.message.partition
             self._waiting.setdefault(partition, deque()).append(event)
             if partition not in self._working:
                 self._working[partition] = asyncio.get_running_loop().create_task(self._drain(partition))
+
+    async def stop(self) -> None:
+        """Give up what is being worked on: its records are unacknowledged and come again."""
+        working = list(self._working.values())
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
 
     async def _drain(self, partition: int) -> None:
         waiting = self._waiting[partition]

@@ -126,7 +126,7 @@ class StageAgent:
             live[key].outbox = instructions
             written.append((key, live[key].offset, encode_row(live[key])))
         if written:
-            await _insist(lambda: self._rows.put_many(partition, written))
+            await insist(lambda: self._rows.put_many(partition, written))
         await self._carry_out(partition, [*batch.again.items(), *batch.decided.items()])
         await self._leave_markers(partition, batch.decided)
 
@@ -221,7 +221,7 @@ class StageAgent:
                     case Arm(path, attempt, mark, at_ms):
                         self._timers.arm(partition, Timer(key, path, attempt, mark), at_ms)
         if sends:
-            await _insist(lambda: self._send_all(sends))
+            await insist(lambda: self._send_all(sends))
 
     def _run(self, partition: int, key: str, path: str, attempt: int) -> None:
         row = self._row(partition, key)
@@ -241,7 +241,7 @@ class StageAgent:
                 markers.append((key, row.offset, encode_row(row)))
             del live[key]
         if markers:
-            await _insist(lambda: self._rows.put_many(partition, markers))
+            await insist(lambda: self._rows.put_many(partition, markers))
 
     async def _silent(self, partition: int, timer: Timer) -> None:
         """A timer has fired: it takes effect only as a record read back from the home, and not at all if it is void."""
@@ -252,16 +252,16 @@ class StageAgent:
 
     async def _append(self, partition: int, record: Timer | Result) -> None:
         out = Out(self._topic, record.request.encode(), encode(record), partition)
-        await _insist(lambda: self._send_all([out]))
+        await insist(lambda: self._send_all([out]))
 
     async def _dead_letter(self, partition: int, polled: Polled, error: Poison) -> None:
         log.warning("%s: dead letter from %s-%d@%d: %s", self._stage, self._topic, partition, polled.offset, error)
         letter = DeadLetter(str(error), self._stage, "", "", self._topic, partition, polled.offset, record=polled.value)
         out = Out(dead_letters_topic(self._pipeline), None, encode(letter))
-        await _insist(lambda: self._send_all([out]))
+        await insist(lambda: self._send_all([out]))
 
 
-async def _insist(action: Callable[[], Awaitable[object]]) -> None:
+async def insist(action: Callable[[], Awaitable[object]]) -> None:
     """Try until it works: a record is never acknowledged without what follows from it."""
     backoff = Backoff()
     while True:

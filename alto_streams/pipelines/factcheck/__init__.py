@@ -1,0 +1,108 @@
+"""Fact checking: a chatbot's answer is split into claims, and each claim is judged by evidence while it still writes.
+
+    question -> answer (sentences) -> claims -> two queries each -> evidence -> verdict -> report
+
+After FacTool (Chern et al. 2023), but each verdict joins exactly the evidence of its own claim, and everything starts as
+soon as its inputs exist.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from alto_streams.parsers import JsonLines, Lines, Sentences
+from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
+from alto_streams.pipelines.factcheck import prompts
+from alto_streams.pipelines.factcheck.search import Passage, Search, open_search
+from alto_streams.pipelines.factcheck.verdict import Verdict, VerdictLine
+from alto_streams.settings import settings
+
+PASSAGES_PER_QUERY = 2
+
+
+class Question(Record):
+    """What the user asks."""
+
+    prompt: Annotated[str, Meta(min_length=1)]
+
+
+class Sentence(Record):
+    """One sentence of the answer; in barrier mode, all of it."""
+
+    text: str
+
+
+class Claim(Record):
+    """One checkable statement, understood without its context."""
+
+    claim: str
+
+
+class Query(Record):
+    """What to search for."""
+
+    query: str
+
+
+class Checked(Record):
+    """One claim of the answer with what became of it; `verdict` is null where there is none, and `cause` says why."""
+
+    claim: str
+    verdict: bool | None
+    confidence: float | None
+    status: str
+    cause: str | None
+    evidence: list[Passage]
+
+
+class Report(Record):
+    """The claims in the order of the answer."""
+
+    claims: list[Checked]
+
+
+pipeline = Pipeline("factcheck", request=Question)
+
+
+@pipeline.resource
+def search() -> Search:
+    return open_search(settings().corpus)
+
+
+@pipeline.generate(model="chat", show="text")
+def answer(question: Question) -> Prompt[Sentence]:
+    return prompts.answer(question.prompt, parse=Sentences(Sentence))
+
+
+@pipeline.generate(model="judge")
+def claims(sentence: Sentence) -> Prompt[Claim]:
+    return prompts.claims(sentence.text, parse=JsonLines(Claim))
+
+
+@pipeline.generate(model="judge", show="nothing")
+def queries(claim: Claim) -> Prompt[Query]:
+    return prompts.queries(claim.claim, parse=Lines(Query, limit=2))
+
+
+@pipeline.map()
+async def evidence(query: Query, search: Search) -> list[Passage]:
+    return await search.search(query.query, PASSAGES_PER_QUERY)
+
+
+@pipeline.generate(model="judge")
+def verdict(claim: Claim, found: Gather[Passage]) -> Prompt[Verdict]:
+    return prompts.verdict(claim.claim, list(found), parse=VerdictLine(claim.claim, list(found)))
+
+
+@pipeline.gather
+def report(claims: Gather[Claim], verdicts: Gather[Verdict]) -> Report:
+    return Report([_checked(path, claim.claim, verdicts) for path, claim in claims.items()])
+
+
+def _checked(path: str, claim: str, verdicts: Gather[Verdict]) -> Checked:
+    for judged in verdicts.under(path):
+        return Checked(claim, judged.verdict, judged.confidence, "ok", None, judged.evidence)
+    cause = next((cause for at, cause in verdicts.failures.items() if at == path or at.startswith(path + "/")), None)
+    return Checked(claim, None, None, "failed", cause or "no verdict", [])

@@ -1,0 +1,64 @@
+"""From a Faust stream to calls in flight: as many at once as the engine has slots, acknowledged one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from alto_streams.agents.lm import LMAgent
+from alto_streams.agents.stage import insist
+from alto_streams.errors import Fenced
+from alto_streams.records import DeadLetter, Poison, Work, decoder, encode
+from alto_streams.sender import Out
+from alto_streams.topic_names import dead_letters_topic
+
+log = logging.getLogger(__name__)
+
+_decode = decoder(Work)
+SendAll = Callable[[list[Out]], Awaitable[object]]
+
+
+class Pool:
+    """Hands work items to an agent. What is not begun stays with the broker's partition, not in a queue of ours."""
+
+    def __init__(self, agent: LMAgent, slots: int, send_all: SendAll) -> None:
+        self._agent, self._send_all = agent, send_all
+        self._free = asyncio.Semaphore(slots)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, stream: Any) -> None:
+        """The body of a Faust agent."""
+        async for event in stream.noack().events():
+            await self._free.acquire()
+            task = asyncio.get_running_loop().create_task(self._one(event))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    async def stop(self) -> None:
+        """Abort what is running: its work items are unacknowledged, so another worker begins them again."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._free.release()
+
+    async def _one(self, event: Any) -> None:
+        message = event.message
+        try:
+            work = _decode(message.value)
+            await self._agent.handle(work, message.topic.split(".")[1])
+        except Poison as error:
+            # What cannot be read names no home to tell; the request's deadline ends what waits for it.
+            log.warning("dead letter from %s-%d@%d: %s", message.topic, message.partition, message.offset, error)
+            origin = (message.topic, message.partition, message.offset)
+            letter = DeadLetter(str(error), message.topic.split(".")[2], "", "", *origin, record=message.value)
+            out = Out(dead_letters_topic(message.topic.split(".")[1]), None, encode(letter))
+            await insist(lambda: self._send_all([out]))
+        except Fenced as error:
+            log.warning("%s-%d@%d is left to its owner: %s", message.topic, message.partition, message.offset, error)
+            return
+        event.ack()

@@ -1,0 +1,45 @@
+"""Lets requests in: each goes, as it is, to the root and to every stage that takes the request itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from alto_streams import topic_names
+from alto_streams.agents.pump import Polled
+from alto_streams.agents.stage import insist
+from alto_streams.pipeline import Pipeline
+from alto_streams.records import DeadLetter, Poison, Request, decoder, encode
+from alto_streams.request_ids import created_ms
+from alto_streams.sender import Out
+from alto_streams.topology import REQUEST
+
+log = logging.getLogger(__name__)
+
+_decode = decoder(Request)
+
+
+class RequestAgent:
+    """From `requests.<pipeline>` to the homes. It keeps nothing: a request that comes twice is told twice."""
+
+    def __init__(self, pipeline: Pipeline, send_all: Callable[[list[Out]], Awaitable[object]]) -> None:
+        self._name, self._send_all = pipeline.name, send_all
+        takers = [name for name, stage in pipeline.stages.items() if stage.node.takes(REQUEST)]
+        self._topics = [topic_names.home_topic(pipeline.name, name) for name in {*takers, pipeline.root}]
+
+    async def handle(self, partition: int, polled: Sequence[Polled]) -> None:
+        """Forward a batch; after it the records may be acknowledged."""
+        outs = [out for each in polled for out in self._forwarded(each)]
+        await insist(lambda: self._send_all(outs))
+
+    def _forwarded(self, polled: Polled) -> list[Out]:
+        try:
+            request = _decode(polled.value)
+            created_ms(request.id)
+        except Poison as error:
+            log.warning("dead letter from %s-%d@%d: %s", polled.topic, polled.partition, polled.offset, error)
+            letter = DeadLetter(
+                *(str(error), REQUEST, "", "", polled.topic, polled.partition, polled.offset), record=polled.value
+            )
+            return [Out(topic_names.dead_letters_topic(self._name), None, encode(letter))]
+        return [Out(topic, request.id.encode(), polled.value) for topic in self._topics]

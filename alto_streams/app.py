@@ -1,0 +1,219 @@
+"""The composition root: one Faust app per stage, per model, and per pipeline's egress.
+
+ALTO_APP=stage:factcheck.claims  faust -A alto_streams.app worker
+ALTO_APP=model:judge             faust -A alto_streams.app worker
+ALTO_APP=egress:factcheck        faust -A alto_streams.app worker
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import redis.asyncio
+
+from alto_streams import topic_names
+from alto_streams.agents.control import ControlLog
+from alto_streams.agents.egress import Egress
+from alto_streams.agents.egress import Record as Published
+from alto_streams.agents.lm import LMAgent
+from alto_streams.agents.lm_pool import Pool
+from alto_streams.agents.pump import Polled, Pump
+from alto_streams.agents.readiness import serve_readiness
+from alto_streams.agents.replay import ResultsReplay
+from alto_streams.agents.requests import RequestAgent
+from alto_streams.agents.stage import StageAgent
+from alto_streams.models.registry import engine_for
+from alto_streams.pipeline import Pipeline, load_pipelines
+from alto_streams.records import Event, Poison, decoder
+from alto_streams.request_ids import created_ms
+from alto_streams.settings import ConfigError, Settings, settings
+from alto_streams.tables.calls import Limits, Place
+from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.store import RowTable
+from alto_streams.topics import load_topics
+from alto_streams.worker import App, new_app
+
+SWEEP_EVERY_S = 60.0
+
+
+def create_app(role: str, config: Settings | None = None) -> App:
+    """The Faust app of a role: `stage:<pipeline>.<stage>`, `model:<name>` or `egress:<pipeline>`.
+
+    Raises:
+        ConfigError: there is no such role, naming those that there are.
+    """
+    config = config or settings()
+    pipelines = load_pipelines(config.pipelines)
+    kind, _, name = role.partition(":")
+    if kind == "stage":
+        pipeline, _, stage = name.rpartition(".")
+        if pipeline in pipelines and stage in pipelines[pipeline].stages:
+            return stage_app(config, pipelines[pipeline], stage)
+    if kind == "model":
+        stages = [(p, s) for p in pipelines.values() for s in p.models().get(name, [])]
+        if stages:
+            return model_app(config, name, stages)
+    if kind == "egress" and name in pipelines:
+        return egress_app(config, pipelines[name])
+    known = ", ".join(roles(pipelines))
+    raise ConfigError(f"ALTO_APP: there is no {role!r}; known: {known}")
+
+
+def roles(pipelines: dict[str, Pipeline]) -> list[str]:
+    """Every worker that these pipelines need."""
+    stages = [f"stage:{p.name}.{stage}" for p in pipelines.values() for stage in p.stages]
+    models = sorted({f"model:{model}" for p in pipelines.values() for model in p.models()})
+    return [*stages, *models, *(f"egress:{name}" for name in pipelines)]
+
+
+def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
+    """The home of one stage's calls; that of the root also lets requests in."""
+    app = new_app(topic_names.stage_app(pipeline.name, stage), config)
+    horizon_ms = int(config.horizon_s * 1000)
+    limits = Limits(config.max_attempts, int(config.silence_s * 1000))
+    machine = StageMachine(pipeline, stage, _place(config, pipeline), limits)
+    rows = RowTable(
+        app,
+        "rows",
+        on_active=lambda taken: take_over(taken),
+        on_lost=lambda lost: give_up(lost),
+        expired=lambda key: created_ms(key) + horizon_ms < _now_ms(),
+    )
+    shell = StageAgent(
+        pipeline,
+        stage,
+        machine,
+        rows,
+        lambda outs: app.sender.send_all(outs),
+        horizon_ms=horizon_ms,
+        maps_at_once=config.map_concurrency,
+    )
+
+    async def take_over(taken: frozenset[int]) -> None:
+        for partition in sorted(taken):
+            await shell.take_over(partition, _now_ms())
+
+    def give_up(lost: frozenset[int]) -> None:
+        for partition in lost:
+            shell.give_up(partition)
+
+    _pumped(app, topic_names.home_topic(pipeline.name, stage), shell.handle)
+    if stage == pipeline.root:
+        _pumped(
+            app,
+            topic_names.requests_topic(pipeline.name),
+            RequestAgent(pipeline, lambda outs: app.sender.send_all(outs)).handle,
+        )
+
+    @app.timer(interval=SWEEP_EVERY_S)  # type: ignore[untyped-decorator]
+    async def sweep() -> None:
+        await shell.sweep(_now_ms())
+
+    serve_readiness(app)
+    return app
+
+
+def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) -> App:
+    """The LM workers of one model: in front of one engine, for all stages that use it."""
+    engine = engine_for(_target(config, model), config)
+    slots = engine.capabilities.slots
+    app = new_app(
+        topic_names.model_app(model), config, max_poll_records=64, in_flight=slots, wait_empty=False, standby_replicas=1
+    )
+    topics = [topic_names.work_topic(pipeline.name, stage) for pipeline, stage in stages]
+    control = ControlLog.of(config, sorted({pipeline.name for pipeline, _ in stages}))
+
+    @app.agent(app.topic(*topics, key_serializer="raw", value_serializer="raw"))  # type: ignore[untyped-decorator]
+    async def work(stream: Any) -> None:
+        agent = LMAgent(engine, control, app.sender)
+        control.on_over = agent.on_over
+        await control.start()
+        pool = Pool(agent, slots, app.sender.send_all)
+        try:
+            await pool.run(stream)
+        finally:
+            await pool.stop()
+            await control.stop()
+            await engine.close()
+
+    serve_readiness(app)
+    return app
+
+
+def egress_app(config: Settings, pipeline: Pipeline) -> App:
+    """What publishes the client events of one pipeline to Redis."""
+    app = new_app(topic_names.egress_app(pipeline.name), config)
+    client = redis.asyncio.Redis.from_url(config.redis, socket_timeout=5.0, socket_connect_timeout=2.0)
+    egress = Egress(client, pipeline.name, ResultsReplay(config, pipeline.name), config)
+    decode = decoder(Event)
+
+    async def publish(partition: int, polled: list[Polled]) -> None:
+        records = []
+        for each in polled:
+            try:
+                records.append(Published(partition, each.offset, decode(each.value)))
+            except Poison:
+                continue  # no event: nothing of it can be shown to anybody
+        if records:
+            await egress.publish(records)
+
+    _pumped(app, topic_names.results_topic(pipeline.name), publish)
+    serve_readiness(app)
+    return app
+
+
+def _pumped(app: App, topic: str, handle: Callable[[int, list[Polled]], Any]) -> None:
+    """An agent that hands the records of a topic to `handle`, in batches, and acknowledges what it returns from."""
+
+    async def agent(stream: Any) -> None:
+        pump = Pump(handle)
+        running = asyncio.ensure_future(pump.run(stream))
+        broken = pump.broken
+        try:
+            await asyncio.wait({running, broken}, return_when=asyncio.FIRST_COMPLETED)
+            if broken.done():
+                await app.crash(broken.exception())
+        finally:
+            running.cancel()
+            await pump.stop()
+
+    app.agent(app.topic(topic, key_serializer="raw", value_serializer="raw"), name=f"{app.conf.id}.{topic}")(agent)
+
+
+def _place(config: Settings, pipeline: Pipeline) -> Place:
+    """Where an attempt's work item goes: spread over the partitions of the stage's work topic."""
+    topics = load_topics(config.topics_file)
+    counts = {
+        stage: topics.partitions(topic_names.work_topic(pipeline.name, stage))
+        for stages in pipeline.models().values()
+        for stage in stages
+    }
+
+    def place(stage: str, request: str, path: str, attempt: int) -> int:
+        return zlib.crc32(f"{request}/{path}#{attempt}".encode()) % counts[stage]
+
+    return place
+
+
+def _target(config: Settings, model: str) -> str:
+    try:
+        return config.models[model]
+    except KeyError:
+        raise ConfigError(
+            f"ALTO_MODELS: it names no engine for model {model!r}; add {model}=local, {model}=scripted:FILE or "
+            f"{model}=openai:http://host:port/v1#name"
+        ) from None
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def __getattr__(name: str) -> App:
+    if name != "app":
+        raise AttributeError(name)
+    return create_app(settings().app)
