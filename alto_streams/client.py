@@ -55,7 +55,7 @@ class ProblemError(Exception):
 
 
 class EventsLost(Exception):
-    """The gateway no longer has some events of the request; its result may still be asked for."""
+    """What the client wants to hear of the request is no longer to be had; its result may still be asked for."""
 
 
 _read_data = msgspec.json.Decoder(_Data)
@@ -158,6 +158,8 @@ class Client:
         headers = {} if last < 0 else {"Last-Event-ID": str(last)}
         timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
         async with aconnect_sse(self._http, "GET", url, headers=headers, timeout=timeout) as source:
+            if source.response.status_code == 204:  # `done` had been heard
+                raise EventsLost(f"request {request}: it ended at or before event {last}")
             if source.response.status_code != 200:
                 await source.response.aread()
                 raise _problem(source.response)

@@ -15,6 +15,7 @@ from alto_streams.gateway.problems import Problem
 from alto_streams.gateway.schema import accepts, answers
 from alto_streams.gateway.service import Service, events_url
 from alto_streams.gateway.submission import parse_submission
+from alto_streams.records import EventKind
 
 SEND_TIMEOUT_S = 60.0
 
@@ -53,10 +54,12 @@ async def events(
     header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
     last_event_id: Annotated[str | None, Query()] = None,
 ) -> Response:
-    """Every event once and in order, up to `done`; resumes after `Last-Event-ID` at any gateway."""
+    """Every event once and in order, up to `done`; resumes after `Last-Event-ID` at any gateway. 204 after `done`."""
     service = _service(request)
     after = parse_last_event_id(header, last_event_id)
-    await service.look_up(request_id)
+    known = await service.look_up(request_id)
+    if known.last is not None and known.last.kind == EventKind.DONE and known.last.offset <= after:
+        return Response(status_code=204)  # what tells a browser's EventSource to stop reconnecting
     if service.open_streams >= service.settings.max_streams:
         detail = f"{service.settings.max_streams} event streams are open here (ALTO_MAX_STREAMS)"
         raise Problem(503, "too-many-streams", detail, retry_after_s=2)

@@ -113,7 +113,7 @@ class Store:
             calls.hget(request_key(request), "pipeline")
             calls.xrange(key, count=1)
             calls.xrevrange(key, count=1)
-            calls.execute_command("XINFO", "STREAM", key)
+            calls.xinfo_stream(key)  # an error where there is no stream
             pipeline, first, last, about = await calls.execute(raise_on_error=False)
         for reply in (pipeline, first, last):
             if isinstance(reply, Exception):
