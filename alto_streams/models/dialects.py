@@ -48,8 +48,11 @@ class Dialect:
             messages.append({"role": "assistant", "content": prefix})
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         body |= self._constraint(call, prefix)
-        # llama.cpp tells a token's id only together with its log-probability.
-        alternatives = max(1, call.logprobs) if self.name == "llama.cpp" else call.logprobs
+        alternatives = call.logprobs
+        if self.tokens:
+            # llama.cpp tells a token's id only together with its log-probability, and its count with its timings.
+            alternatives = max(1, call.logprobs)
+            body["timings_per_token"] = True
         if alternatives:
             body |= {"logprobs": True, "top_logprobs": alternatives}
         return body

@@ -35,24 +35,21 @@ class WholeCharacters:
 class Covered:
     """Pairs token ids with text.
 
-    A server may swallow the ids of tokens that end within a character, or hold text back that could become a stop
-    string. Ids are passed on only while their bytes are exactly the text; after the first gap none are, and the
-    run can be continued from its text alone.
+    llama.cpp tells no ids of tokens that end within a character, or whose text it held back because it could become
+    a stop string; but it counts them. Ids are passed on only while none is missing; after the first gap none are,
+    and the run can be continued from its text alone.
     """
 
     def __init__(self) -> None:
+        self._told = 0
         self._broken = False
 
-    def feed(self, text: str, entries: list[Json]) -> list[int] | None:
-        """The ids of the tokens that make up `text`, or None."""
-        if self._broken or not entries:
-            self._broken = self._broken or bool(text)
-            return None
-        spelled = b"".join(bytes(entry.get("bytes") or ()) for entry in entries)
-        if spelled != text.encode() or any("id" not in entry for entry in entries):
+    def feed(self, entries: list[Json], generated: int | None) -> list[int] | None:
+        """The ids of the tokens of one event, or None; `generated` is the server's count of tokens so far."""
+        self._told += len(entries)
+        if self._told != generated or any("id" not in entry for entry in entries):
             self._broken = True
-            return None
-        return [int(entry["id"]) for entry in entries]
+        return None if self._broken else [int(entry["id"]) for entry in entries]
 
 
 def logprobs(entries: list[Json]) -> list[TokenLogprob]:
@@ -97,7 +94,7 @@ class Reader:
             if choice.get("finish_reason"):
                 self._finish = self._finished(str(choice["finish_reason"]))
             entries = (choice.get("logprobs") or {}).get("content") or []
-            return self._piece(str((choice.get("delta") or {}).get("content") or ""), entries)
+            return self._piece(str((choice.get("delta") or {}).get("content") or ""), entries, event)
         return None
 
     def last(self) -> Piece:
@@ -116,13 +113,14 @@ class Reader:
             evaluated = int(event.get("tokens_evaluated", 0))
             cached = int((event.get("timings") or {}).get("cache_n", 0))
             self._usage = Usage(evaluated, int(event.get("tokens_predicted", 0)), cached)
-        return self._piece(str(event["content"]), event.get("completion_probabilities") or [])
+        return self._piece(str(event["content"]), event.get("completion_probabilities") or [], event)
 
-    def _piece(self, text: str, entries: list[Json]) -> Piece | None:
+    def _piece(self, text: str, entries: list[Json], event: Json) -> Piece | None:
         text = self._characters.feed(text)
         if not text:
             return None
-        tokens = self._covered.feed(text, entries) if self._tells_tokens else None
+        generated = (event.get("timings") or {}).get("predicted_n")
+        tokens = self._covered.feed(entries, generated) if self._tells_tokens else None
         return Piece(text, tokens, logprobs(entries) if self._wants_logprobs else None)
 
     def _finished(self, reason: str) -> Finish:
