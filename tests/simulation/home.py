@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from alto_streams.records import HomeRecord, Request, Timer, decoder, encode
@@ -11,6 +11,7 @@ from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
 from alto_streams.topic_names import home_topic
+from tests.simulation.log import Appended
 from tests.simulation.script import pipeline
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Home:
         """Go on until the next point where it may be interrupted. False: there is nothing to do for now."""
         return next(self._life)
 
-    def _live_on(self) -> Iterator[bool]:
+    def _live_on(self) -> Generator[bool, None, None]:
         for key in list(self.stored):
             at = At(self._topic, self._partition, -1, self._world.now_ms)
             yield from self._carry_out([(key, self._machine.resume(self._row(key), at))])
@@ -62,17 +63,17 @@ class Home:
                 continue
             yield from self._handle(polled)
 
-    def _handle(self, polled: list[object]) -> Iterator[bool]:
+    def _handle(self, polled: list[Appended]) -> Generator[bool, None, None]:
         world, again, decided = self._world, dict[str, list[Instruction]](), dict[str, list[Instruction]]()
         for each in polled:
-            record = decode(each.value)  # type: ignore[attr-defined]
+            record = decode(each.value)
             key = record.id if isinstance(record, Request) else record.request
             row = self._row(key)
-            if each.offset <= row.offset and "redelivered applied again" not in world.mutants:  # type: ignore[attr-defined]
+            if each.offset <= row.offset and "redelivered applied again" not in world.mutants:
                 if key not in decided:
                     again[key] = [] if "outbox not sent again" in world.mutants else row.outbox
                 continue
-            at = At(self._topic, self._partition, each.offset, each.at_ms)  # type: ignore[attr-defined]
+            at = At(self._topic, self._partition, each.offset, each.at_ms)
             decided.setdefault(key, []).extend(self._machine.apply(row, record, at))
             world.applied += 1
         yield True
@@ -97,7 +98,7 @@ class Home:
             self._live[key] = Row() if stored is None else decode_row(stored)
         return self._live[key]
 
-    def _carry_out(self, decided: list[tuple[str, list[Instruction]]]) -> Iterator[bool]:
+    def _carry_out(self, decided: list[tuple[str, list[Instruction]]]) -> Generator[bool, None, None]:
         world = self._world
         for key, instructions in decided:
             for each in instructions:

@@ -17,31 +17,31 @@ MAX_TOKENS = 100_000
 QUERIES = (0, 1, 2, 2, 5)
 
 
-class Question(Record):
+class Question(Record, frozen=True):
     prompt: str
 
 
-class Sentence(Record):
+class Sentence(Record, frozen=True):
     text: str
 
 
-class Claim(Record):
+class Claim(Record, frozen=True):
     claim: str
 
 
-class Query(Record):
+class Query(Record, frozen=True):
     query: str
 
 
-class Passage(Record):
+class Passage(Record, frozen=True):
     text: str
 
 
-class Verdict(Record):
+class Verdict(Record, frozen=True):
     verdict: str
 
 
-class Report(Record):
+class Report(Record, frozen=True):
     claims: dict[str, str]
     verdicts: dict[str, str]
     failures: dict[str, str]

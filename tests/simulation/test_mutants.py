@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_the_order_of_work(rule: str) -> None:
 
 
 def second_start_ignored(patch: pytest.MonkeyPatch) -> None:
-    true = machine.rule_start
+    true = attempts.rule_start
 
     def rule(call: CallState | None, start: Start) -> Ruling:
         ruling = true(call, start)
@@ -49,7 +50,7 @@ def second_start_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def second_start_followed_after_text(patch: pytest.MonkeyPatch) -> None:
-    true = machine.rule_start
+    true = attempts.rule_start
     patch.setattr(machine, "rule_start", lambda c, s: Ruling.FOLLOW if true(c, s) is Ruling.RETRY else true(c, s))
 
 
@@ -62,7 +63,7 @@ def runs_mixed(patch: pytest.MonkeyPatch) -> None:
 
 
 def holes_skipped(patch: pytest.MonkeyPatch) -> None:
-    true = machine.rule_chunk
+    true = attempts.rule_chunk
     patch.setattr(machine, "rule_chunk", lambda c, k: Ruling.IGNORE if true(c, k) is Ruling.RETRY else true(c, k))
 
 
@@ -74,8 +75,8 @@ def older_attempts_accepted(patch: pytest.MonkeyPatch) -> None:
 
 
 def prefix_off_by_one(patch: pytest.MonkeyPatch) -> None:
-    def work(*args: object, prefix: str, **rest: object) -> Work:
-        return Work(*args, prefix=prefix[:-1], **rest)  # type: ignore[arg-type]
+    def work(*args: Any, **rest: Any) -> Work:
+        return Work(*args, **rest | {"prefix": rest["prefix"][:-1]})
 
     patch.setattr(calls, "Work", work)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -89,7 +89,7 @@ class LMRun:
         self._life.close()
         self._world.spawn(LMRun(self._world, self._work))
 
-    def _live(self) -> Iterator[bool]:
+    def _live(self) -> Generator[bool, None, None]:
         world, work = self._world, self._work
         if self._is_over():
             return
