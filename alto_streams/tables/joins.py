@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.ancestry import ancestor_path, child_path, is_under
+from alto_streams.ancestry import ancestor_path, child_path, is_under, parse_path
 from alto_streams.pipeline import Gather, Pipeline, Stage
 from alto_streams.records import Items, Mode, Request, Status
 from alto_streams.tables.rows import Row
@@ -32,12 +32,14 @@ class Joins:
 
     def absorb_items(self, row: Row, items: Items) -> None:
         """Children of an upstream stream have been accepted, or it has closed."""
+        paths = [child_path(items.path, items.first + n, items.epoch) for n in range(len(items.children))]
+        for path in (items.path, *paths[-1:]):
+            parse_path(path)  # whatever cannot be read is refused before anything has changed
         row.context = items.context
         feeds = [(feed, self._node.scopes[feed.scope], False) for feed in self._feeds(items.stage, barrier=False)]
         if row.context.mode is Mode.BARRIER:
             feeds += [(feed, self._node.barrier[feed.scope], True) for feed in self._feeds(items.stage, barrier=True)]
-        for offset, child in enumerate(items.children):
-            path = child_path(items.path, items.first + offset, items.epoch)
+        for path, child in zip(paths, items.children, strict=True):
             if not self._is_over(row, path):
                 if child.status is not Status.OK:
                     row.failures.setdefault(items.stage, {})[path] = child.cause or child.status
