@@ -1,0 +1,136 @@
+"""The rulings of a home as a table: what each record means for each state of a call."""
+
+from __future__ import annotations
+
+import pytest
+
+from alto_streams.records import Chunk, Result, Start, Timer
+from alto_streams.tables.attempts import (
+    MAX_STARTS,
+    Ruling,
+    accept,
+    follow,
+    next_attempt,
+    rule_chunk,
+    rule_result,
+    rule_start,
+    rule_timer,
+)
+from alto_streams.tables.rows import CallState
+
+UNHEARD = CallState(attempt=2)
+FOLLOWED = CallState(attempt=2, run="a", starts=1, mark=1)
+RESTARTED = CallState(attempt=2, run="a", starts=MAX_STARTS, mark=3)
+STREAMING = CallState(attempt=2, run="a", starts=1, seq=3, mark=4, text="abc")
+CLOSED = CallState(attempt=2, closed=True)
+NO_CALL = None
+
+
+def start(attempt: int = 2, run: str = "a") -> Start:
+    return Start("r", "0", attempt, run)
+
+
+def chunk(seq: int, attempt: int = 2, run: str = "a") -> Chunk:
+    return Chunk("r", "0", attempt, run, seq, "x")
+
+
+@pytest.mark.parametrize(
+    ("call", "record", "ruling"),
+    [
+        (NO_CALL, start(), Ruling.ABORT),
+        (CLOSED, start(), Ruling.ABORT),
+        (CLOSED, start(attempt=3), Ruling.ABORT),
+        (UNHEARD, start(attempt=1), Ruling.ABORT),
+        (STREAMING, start(attempt=1, run="b"), Ruling.ABORT),
+        (UNHEARD, start(), Ruling.FOLLOW),
+        (UNHEARD, start(attempt=3), Ruling.IGNORE),
+        (FOLLOWED, start(), Ruling.IGNORE),
+        (FOLLOWED, start(run="b"), Ruling.FOLLOW),
+        (RESTARTED, start(run="b"), Ruling.RETRY),
+        (STREAMING, start(), Ruling.IGNORE),
+        (STREAMING, start(run="b"), Ruling.RETRY),
+    ],
+)
+def test_start(call: CallState | None, record: Start, ruling: Ruling) -> None:
+    assert rule_start(call, record) is ruling
+
+
+@pytest.mark.parametrize(
+    ("call", "record", "ruling"),
+    [
+        (NO_CALL, chunk(0), Ruling.IGNORE),
+        (CLOSED, chunk(0), Ruling.IGNORE),
+        (UNHEARD, chunk(0), Ruling.IGNORE),
+        (FOLLOWED, chunk(0), Ruling.ACCEPT),
+        (FOLLOWED, chunk(0, run="b"), Ruling.IGNORE),
+        (FOLLOWED, chunk(0, attempt=1), Ruling.IGNORE),
+        (FOLLOWED, chunk(0, attempt=3), Ruling.IGNORE),
+        (FOLLOWED, chunk(1), Ruling.RETRY),
+        (STREAMING, chunk(2), Ruling.IGNORE),
+        (STREAMING, chunk(3), Ruling.ACCEPT),
+        (STREAMING, chunk(5), Ruling.RETRY),
+        (STREAMING, chunk(5, run="b"), Ruling.IGNORE),
+    ],
+)
+def test_chunk(call: CallState | None, record: Chunk, ruling: Ruling) -> None:
+    assert rule_chunk(call, record) is ruling
+
+
+@pytest.mark.parametrize(
+    ("call", "attempt", "ruling"),
+    [
+        (NO_CALL, 2, Ruling.IGNORE),
+        (CLOSED, 2, Ruling.IGNORE),
+        (UNHEARD, 1, Ruling.IGNORE),
+        (UNHEARD, 2, Ruling.ACCEPT),
+        (UNHEARD, 3, Ruling.IGNORE),
+    ],
+)
+def test_result(call: CallState | None, attempt: int, ruling: Ruling) -> None:
+    assert rule_result(call, Result("r", "0", attempt, "any run")) is ruling
+
+
+@pytest.mark.parametrize(
+    ("call", "attempt", "mark", "ruling"),
+    [
+        (NO_CALL, 2, 4, Ruling.IGNORE),
+        (CLOSED, 2, 0, Ruling.IGNORE),
+        (STREAMING, 2, 4, Ruling.RETRY),
+        (STREAMING, 2, 3, Ruling.IGNORE),
+        (STREAMING, 1, 4, Ruling.IGNORE),
+    ],
+)
+def test_timer(call: CallState | None, attempt: int, mark: int, ruling: Ruling) -> None:
+    assert rule_timer(call, Timer("r", "0", attempt, mark)) is ruling
+
+
+def test_the_mark_advances_with_everything_that_is_heard() -> None:
+    call = CallState(attempt=1)
+    marks = [call.mark]
+    follow(call, "a")
+    marks.append(call.mark)
+    accept(call, chunk(0))
+    marks.append(call.mark)
+    next_attempt(call)
+    marks.append(call.mark)
+    assert marks == [0, 1, 2, 3]
+
+
+def test_the_next_attempt_keeps_what_was_accepted_and_has_heard_nothing() -> None:
+    call = CallState(attempt=1)
+    follow(call, "a")
+    accept(call, Chunk("r", "0", 1, "a", 0, "ab", 2, tokens=[7, 8]))
+    next_attempt(call)
+    assert (call.attempt, call.run, call.seq, call.starts) == (2, None, 0, 0)
+    assert (call.text, call.tokens, call.spent) == ("ab", [7, 8], 2)
+
+
+def test_tokens_are_kept_only_while_they_cover_the_text() -> None:
+    call = CallState(attempt=1)
+    accept(call, Chunk("r", "0", 1, "a", 0, "ab", tokens=[7]))
+    accept(call, Chunk("r", "0", 1, "a", 1, ""))
+    assert call.tokens == [7]
+    accept(call, Chunk("r", "0", 1, "a", 2, "c"))
+    accept(call, Chunk("r", "0", 1, "a", 3, "d", tokens=[9]))
+    assert call.tokens is None
+    assert call.text == "abcd"
