@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -89,7 +90,7 @@ _KINDS: dict[str, Any] = {
 }
 
 
-def sent(out: list[Instruction], topic: str) -> list[Any]:
+def sent(out: Sequence[Instruction], topic: str) -> list[Any]:
     """The records sent to topics whose names begin like this."""
     kind = _KINDS[topic.partition(".")[0]]
     return [msgspec.json.decode(s.record, type=kind) for s in out if isinstance(s, Send) and s.topic.startswith(topic)]
@@ -100,23 +101,23 @@ def items(stage: str, path: str, *values: object, first: int = 0, close: Close |
     return Items(REQUEST_ID, stage, path, first=first, children=children, close=close)
 
 
-def works(out: list[Instruction]) -> list[Work]:
+def works(out: Sequence[Instruction]) -> list[Work]:
     return sent(out, "work.")
 
 
-def events(out: list[Instruction]) -> list[Event]:
+def events(out: Sequence[Instruction]) -> list[Event]:
     return sent(out, "results.")
 
 
-def items_to(out: list[Instruction], stage: str) -> list[Items]:
+def items_to(out: Sequence[Instruction], stage: str) -> list[Items]:
     return [r for r in sent(out, f"chunks.factcheck.{stage}") if isinstance(r, Items)]
 
 
-def arms(out: list[Instruction]) -> list[Arm]:
+def arms(out: Sequence[Instruction]) -> list[Arm]:
     return [each for each in out if isinstance(each, Arm)]
 
 
-def runs(out: list[Instruction]) -> list[Run]:
+def runs(out: Sequence[Instruction]) -> list[Run]:
     return [each for each in out if isinstance(each, Run)]
 
 
