@@ -8,6 +8,7 @@ ALTO_APP=egress:factcheck        faust -A alto_streams.app worker
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import zlib
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.replay import ResultsReplay
 from alto_streams.agents.requests import RequestAgent
 from alto_streams.agents.stage import StageAgent
+from alto_streams.errors import Fenced, Retryable
 from alto_streams.models.registry import engine_for
 from alto_streams.pipeline import Pipeline, load_pipelines
 from alto_streams.records import Event, Poison, decoder
@@ -111,7 +113,8 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
 
     @app.timer(interval=SWEEP_EVERY_S)  # type: ignore[untyped-decorator]
     async def sweep() -> None:
-        await shell.sweep(_now_ms())
+        with contextlib.suppress(Fenced, Retryable):  # in the middle of a rebalance, or the broker is away: next time
+            await shell.sweep(_now_ms())
 
     serve_readiness(app)
     return app

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from alto_streams.agents.maps import MapRunner
 from alto_streams.agents.timers import Timers
-from alto_streams.errors import Retryable
+from alto_streams.errors import Fenced, Retryable
 from alto_streams.parts import Backoff
 from alto_streams.pipeline import Pipeline
 from alto_streams.records import DeadLetter, HomeRecord, Poison, Request, Result, Timer, decoder, encode
@@ -252,7 +252,11 @@ class StageAgent:
 
     async def _append(self, partition: int, record: Timer | Result) -> None:
         out = Out(self._topic, record.request.encode(), encode(record), partition)
-        await insist(lambda: self._send_all([out]))
+        try:
+            await insist(lambda: self._send_all([out]))
+        except Fenced as error:
+            # Whoever owns the partition by now arms its timers and runs its functions itself.
+            log.info("%s: a %s of partition %d is left out: %s", self._stage, type(record).__name__, partition, error)
 
     async def _dead_letter(self, partition: int, polled: Polled, error: Poison) -> None:
         log.warning("%s: dead letter from %s-%d@%d: %s", self._stage, self._topic, partition, polled.offset, error)
