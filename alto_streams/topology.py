@@ -96,8 +96,8 @@ class Node:
         return [Feed(name, chain[-1] == source) for name, chain in chains.items() if source in chain]
 
     def takes(self, source: str) -> bool:
-        """Whether it needs the values of `source`."""
-        return any(i.source == source for i in self.inputs)
+        """Whether it needs the values of `source`: one of its inputs, or what drives its calls."""
+        return source == self.driver or any(i.source == source for i in self.inputs)
 
 
 def infer(pipeline: str, name: str, kind: Kind, inputs: list[Input], known: dict[str, Node]) -> Node:
