@@ -123,12 +123,13 @@ class StageAgent:
         live = self._live[partition]
         written = []
         for key, instructions in batch.decided.items():
-            live[key].outbox = instructions
+            # An outbox that is yet to be sent again stays in the row until it is: this worker may die here as well.
+            live[key].outbox = [*batch.again.get(key, []), *instructions]
             written.append((key, live[key].offset, encode_row(live[key])))
         if written:
             await insist(lambda: self._rows.put_many(partition, written))
         await self._carry_out(partition, [*batch.again.items(), *batch.decided.items()])
-        await self._leave_markers(partition, batch.decided)
+        await self._leave_markers(partition, {*batch.again, *batch.decided})
 
     async def take_over(self, partition: int, now_ms: int) -> None:
         """This worker owns the partition now and has its rows: set timers and map functions going again."""
@@ -229,10 +230,10 @@ class StageAgent:
         if call is not None and not call.closed and call.attempt == attempt:
             self._maps.start(partition, key, path, attempt, self._machine.arguments(row, path))
 
-    async def _leave_markers(self, partition: int, decided: dict[str, list[Instruction]]) -> None:
+    async def _leave_markers(self, partition: int, keys: set[str]) -> None:
         """Rows of finished requests whose outbox is out shrink to their markers."""
         live, markers = self._live[partition], []
-        for key in decided:
+        for key in keys:
             row = live[key]
             if row.finished is None:
                 continue

@@ -1,0 +1,161 @@
+"""The shell around a stage's machine: whatever interrupts it, nothing that a row has asked for is ever lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from alto_streams.agents.stage import StageAgent
+from alto_streams.errors import Fenced
+from alto_streams.records import Child, Close, Forget, Items, Raw, Request, Wire, Work, encode
+from alto_streams.request_ids import created_ms, new_request_id
+from alto_streams.sender import Out
+from alto_streams.tables.calls import Limits
+from alto_streams.tables.machine import StageMachine
+from tests.simulation.script import Question, Sentence, pipeline
+
+REQUEST = new_request_id()
+HORIZON_MS = 60_000
+
+
+class Polled(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+    at_ms: int
+    value: bytes
+
+
+class Stored(NamedTuple):
+    value: bytes
+
+
+class Table:
+    """The changelog: it outlives every worker."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Stored] = {}
+
+    def get(self, partition: int, key: str) -> Stored | None:
+        return self.rows.get(key)
+
+    def items(self, partition: int) -> Iterable[tuple[str, Stored]]:
+        return list(self.rows.items())
+
+    async def put_many(self, partition: int, rows: Sequence[tuple[str, int, bytes | None]]) -> None:
+        for key, _, value in rows:
+            if value is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = Stored(value)
+
+
+class Log:
+    """Takes what is sent, or breaks off the worker that sends."""
+
+    def __init__(self) -> None:
+        self.outs: list[Out] = []
+        self.is_down = False
+
+    async def send_all(self, outs: list[Out]) -> None:
+        if self.is_down:
+            raise Fenced("the worker dies here")
+        self.outs += outs
+
+    def works(self) -> list[str]:
+        return [msgspec.json.decode(o.value or b"", type=Work).path for o in self.outs if o.topic.startswith("work.")]
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+async def worker(stage: str, table: Table, log: Log) -> StageAgent:
+    """A worker that has just taken the partition over."""
+    machine = StageMachine(pipeline, stage, lambda *_: 0, Limits(4, 5_000))
+    agent = StageAgent(pipeline, stage, machine, table, log.send_all, horizon_ms=HORIZON_MS, maps_at_once=1)
+    await agent.take_over(0, created_ms(REQUEST))
+    return agent
+
+
+def polled(*records: Wire, first: int = 0) -> list[Polled]:
+    return [Polled("home", 0, n, created_ms(REQUEST), encode(each)) for n, each in enumerate(records, first)]
+
+
+def sentence(index: int) -> Items:
+    child = Child(Raw(msgspec.json.encode(Sentence(f"sentence {index}"))))
+    return Items(REQUEST, "answer", "", first=index, children=[child])
+
+
+async def interrupted(agent: StageAgent, records: list[Polled], log: Log) -> None:
+    """It dies between writing its rows and sending what they ask for."""
+    log.is_down = True
+    with pytest.raises(Fenced):
+        await agent.handle(0, records)
+    log.is_down = False
+    await agent.stop()
+
+
+async def test_an_outbox_that_was_not_sent_is_sent_again(table: Table, log: Log) -> None:
+    records = polled(sentence(0), sentence(1))
+    await interrupted(await worker("claims", table, log), records, log)
+    assert log.works() == []
+    await (await worker("claims", table, log)).handle(0, records)
+    assert sorted(log.works()) == ["0", "1"]
+
+
+async def test_two_deaths_in_a_row_lose_nothing(table: Table, log: Log) -> None:
+    first, second = polled(sentence(0), sentence(1))
+    await interrupted(await worker("claims", table, log), [first], log)
+    # The next owner finds the first record's outbox unsent, applies the second one, and dies at the same place.
+    await interrupted(await worker("claims", table, log), [first, second], log)
+    await (await worker("claims", table, log)).handle(0, [first, second])
+    assert sorted(log.works()) == ["0", "1"]
+
+
+async def test_a_record_that_comes_again_is_not_applied_again(table: Table, log: Log) -> None:
+    agent = await worker("claims", table, log)
+    await agent.handle(0, polled(sentence(0)))
+    await agent.handle(0, polled(sentence(0)))
+    assert log.works() == ["0", "0"]  # the same item twice: its receiver drops the second
+    await agent.handle(0, polled(sentence(0), first=1))  # said once more: applied, and asks for nothing
+    assert log.works() == ["0", "0"]
+
+
+async def test_a_finished_request_shrinks_to_its_marker(table: Table, log: Log) -> None:
+    asked = Request(REQUEST, pipeline.name, Raw(msgspec.json.encode(Question("why?"))))
+    records = polled(asked, Items(REQUEST, "answer", "", close=Close(0)))
+    await interrupted(await worker("report", table, log), records, log)
+    assert len(table.rows[REQUEST].value) > 64  # its last words are not out yet
+    await (await worker("report", table, log)).handle(0, records)
+    assert len(table.rows[REQUEST].value) <= 64
+    assert sum(out.topic == "results.factcheck" for out in log.outs) == 2
+
+
+async def test_poison_leaves_the_rest_of_its_batch_alone(table: Table, log: Log) -> None:
+    bad = Items(REQUEST, "answer", "not/a/path", children=[Child()])
+    agent = await worker("claims", table, log)
+    await agent.handle(0, polled(sentence(0), bad, sentence(1)))
+    assert sorted(log.works()) == ["0", "1"]
+    assert [out.topic for out in log.outs if out.topic.startswith("dead")] == ["dead-letters.factcheck"]
+
+
+async def test_nothing_rises_from_the_dead(table: Table, log: Log) -> None:
+    agent = await worker("claims", table, log)
+    await agent.handle(0, polled(sentence(0), Forget(REQUEST)))
+    assert await agent.sweep(created_ms(REQUEST) + HORIZON_MS + 1) == 1
+    assert table.rows == {}
+    sent = len(log.outs)
+    late = polled(sentence(1), first=5)[0]._replace(at_ms=created_ms(REQUEST) + HORIZON_MS + 1)
+    await agent.handle(0, [late])
+    assert table.rows == {}
+    assert len(log.outs) == sent
