@@ -13,7 +13,7 @@ from alto_streams.records import Mode
 from tests.simulation.checks import check
 from tests.simulation.world import CALM, NONE, WILD, Faults, Violation, World
 
-SEEDS = int(os.environ.get("ALTO_SIM_SEEDS", "100"))
+SEEDS = int(os.environ.get("ALTO_SIM_SEEDS", "300"))
 
 
 def seeds() -> list[int]:
