@@ -7,8 +7,7 @@ and come from the log, never from the clock of the one who decides.
 Topics and what they carry:
 
     requests.<pipeline>          Request
-    chunks.<pipeline>.<stage>    Request | Items | Start | Chunk | Result | Timer | Cancel | Retract | Forget
-                                                                                                  (`HomeRecord`)
+    chunks.<pipeline>.<stage>    `HomeRecord`: Request | Items | Start | Chunk | Result | Timer | Cancel | ...
     work.<pipeline>.<stage>      Work
     results.<pipeline>           Event
     control.<pipeline>           Ended | Cancelled                                                    (`ControlRecord`)
@@ -245,9 +244,6 @@ class Work(Wire, tag="work"):
     context: Context = Context()
 
 
-# --- results.<pipeline>, keyed by request id ---------------------------------------------------------------------
-
-
 class EventKind(StrEnum):
     """What a client hears. `CHUNK`: text of a watched stream; `ITEM`: one whole item; `DONE`: the last event."""
 
@@ -269,9 +265,6 @@ class Event(Wire, tag="event"):
     number: int
     at_ms: int
     body: Raw
-
-
-# --- control.<pipeline> and dead-letters.<pipeline> ----------------------------------------------------------------
 
 
 class Ended(Wire, tag="ended"):
