@@ -45,7 +45,7 @@ class Mode(StrEnum):
     BARRIER = "barrier"
 
 
-class Context(Wire):
+class Context(Wire, frozen=True):
     """What every stage must know of the request: it travels with the items."""
 
     mode: Mode = Mode.STREAM
@@ -55,7 +55,7 @@ class Context(Wire):
 # --- requests.<pipeline>, keyed by request id --------------------------------------------------------------------
 
 
-class Request(Wire, tag="request"):
+class Request(Wire, frozen=True, tag="request"):
     """One run of a pipeline. `id` is a UUIDv7, so it carries its creation time."""
 
     id: str
@@ -68,7 +68,7 @@ class Request(Wire, tag="request"):
 # --- chunks.<pipeline>.<stage>, keyed by the stage's aggregation key ----------------------------------------------
 
 
-class Close(Wire):
+class Close(Wire, frozen=True):
     """The punctuation of a stream: it has ended with `count` children in its current epoch."""
 
     count: int
@@ -76,7 +76,7 @@ class Close(Wire):
     cause: str | None = None
 
 
-class Child(Wire):
+class Child(Wire, frozen=True):
     """One whole item of a stream; one that failed is a typed leaf with its cause and no value."""
 
     value: Raw = Raw(b"null")
@@ -84,7 +84,7 @@ class Child(Wire):
     cause: str | None = None
 
 
-class Items(Wire, tag="items"):
+class Items(Wire, frozen=True, tag="items"):
     """Children `first`, `first`+1, ... of the stream of `stage` at `path`, and its close if it has ended.
 
     Sent only by the home of that stream, to the home of each stage that consumes it.
@@ -100,7 +100,7 @@ class Items(Wire, tag="items"):
     context: Context = Context()
 
 
-class Start(Wire, tag="start"):
+class Start(Wire, frozen=True, tag="start"):
     """A worker begins a run of `attempt` of the call at `path`."""
 
     request: str
@@ -109,14 +109,14 @@ class Start(Wire, tag="start"):
     run: str
 
 
-class TokenLogprob(Wire):
+class TokenLogprob(Wire, frozen=True):
     """One generated token with the log-probabilities of its likeliest alternatives, itself included."""
 
     token: str
     top: dict[str, float]
 
 
-class End(Wire):
+class End(Wire, frozen=True):
     """How a run ended. `reason`: `stop`, `length`, `error`, `rejected`, `aborted`."""
 
     status: Status
@@ -126,7 +126,7 @@ class End(Wire):
     output_tokens: int = 0
 
 
-class Chunk(Wire, tag="chunk"):
+class Chunk(Wire, frozen=True, tag="chunk"):
     """Text of a run: its `seq` counts from 0; the last one carries the `end`. `count`: output tokens in it."""
 
     request: str
@@ -141,7 +141,7 @@ class Chunk(Wire, tag="chunk"):
     end: End | None = None
 
 
-class Result(Wire, tag="result"):
+class Result(Wire, frozen=True, tag="result"):
     """What one run of a map function returned."""
 
     request: str
@@ -153,7 +153,7 @@ class Result(Wire, tag="result"):
     cause: str | None = None
 
 
-class Timer(Wire, tag="timer"):
+class Timer(Wire, frozen=True, tag="timer"):
     """A silence that was armed at `mark`; void once the mark has advanced."""
 
     request: str
@@ -162,7 +162,7 @@ class Timer(Wire, tag="timer"):
     mark: int
 
 
-class Cancel(Wire, tag="cancel"):
+class Cancel(Wire, frozen=True, tag="cancel"):
     """Ends a scope from outside: a client, a deadline, load shedding. The first terminal record wins."""
 
     request: str
@@ -171,7 +171,7 @@ class Cancel(Wire, tag="cancel"):
     cause: str | None = None
 
 
-class Retract(Wire, tag="retract"):
+class Retract(Wire, frozen=True, tag="retract"):
     """Withdraws child `first` and all later children of the stream of `stage` at `path`; `epoch` replaces them."""
 
     request: str
@@ -181,7 +181,7 @@ class Retract(Wire, tag="retract"):
     epoch: int
 
 
-class Forget(Wire, tag="forget"):
+class Forget(Wire, frozen=True, tag="forget"):
     """The request is finished: only a marker stays."""
 
     request: str
@@ -193,14 +193,14 @@ HomeRecord = Request | Items | Start | Chunk | Result | Timer | Cancel | Retract
 # --- work.<pipeline>.<stage>, partition chosen by the sender ------------------------------------------------------
 
 
-class Message(Wire):
+class Message(Wire, frozen=True):
     """One turn of a chat."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
-class Call(Wire):
+class Call(Wire, frozen=True):
     """One LM call, as any engine understands it. The part that all calls of a prompt class share comes first.
 
     `subject` names what the call is about; a recording is looked up by it. `choices` asks for exactly one of these
@@ -218,14 +218,14 @@ class Call(Wire):
     logprobs: int = 0
 
 
-class Home(Wire):
+class Home(Wire, frozen=True):
     """The one topic-partition that decides about a path; fixed when its call is dispatched."""
 
     topic: str
     partition: int
 
 
-class Work(Wire, tag="work"):
+class Work(Wire, frozen=True, tag="work"):
     """One attempt of one LM call to be made, continuing from `prefix` (token ids where the engine gives them).
 
     `flush`: `token` streams to a watching client, `line` publishes at line ends only.
@@ -255,7 +255,7 @@ class EventKind(StrEnum):
     DONE = "done"
 
 
-class Event(Wire, tag="event"):
+class Event(Wire, frozen=True, tag="event"):
     """One client event. (`kind`, `stage`, `path`, `number`) identifies it: a duplicate is dropped at the egress."""
 
     request: str
@@ -267,7 +267,7 @@ class Event(Wire, tag="event"):
     body: Raw
 
 
-class Ended(Wire, tag="ended"):
+class Ended(Wire, frozen=True, tag="ended"):
     """Attempts up to `attempt` of this call are over: drop their work items on sight."""
 
     request: str
@@ -276,7 +276,7 @@ class Ended(Wire, tag="ended"):
     attempt: int
 
 
-class Cancelled(Wire, tag="cancelled"):
+class Cancelled(Wire, frozen=True, tag="cancelled"):
     """Everything at and below `path` is over."""
 
     request: str
@@ -286,7 +286,7 @@ class Cancelled(Wire, tag="cancelled"):
 ControlRecord = Ended | Cancelled
 
 
-class DeadLetter(Wire, tag="dead-letter"):
+class DeadLetter(Wire, frozen=True, tag="dead-letter"):
     """A record, or a child, that can never succeed: cause, origin, and the record itself (base64) if there is one."""
 
     cause: str
