@@ -1,0 +1,195 @@
+"""Incremental parsers: a model's text, in any chunks, into items as they close.
+
+All of them keep the promise of `pipeline.Parser`: what is read is decided from the text up to that place only, so how
+it was cut into chunks never matters. They never raise on model output: what is no item is a `ParseFailure`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+import sentencex
+
+from alto_streams.pipeline import ParseFailure, Parser
+from alto_streams.records import TokenLogprob
+
+T = TypeVar("T")
+Found = list[T | ParseFailure]
+
+# An item longer than this is a failure: no model output may grow a buffer without end.
+MAX_ITEM_CHARS = 8_000
+CLOSERS = "\"')]*_\u201d\u2019"  # the last two: closing quotation marks
+
+
+class Whole(Generic[T]):
+    """One item, at the close: the whole text, stripped. Nothing if there is no text.
+
+    `kind` makes the item of a text: a record with one field, say.
+    """
+
+    def __init__(self, kind: Callable[[str], T], max_chars: int = MAX_ITEM_CHARS) -> None:
+        self._kind = kind
+        self._max_chars = max_chars
+        self._text = ""
+
+    def feed(self, text: str, logprobs: list[TokenLogprob] | None = None) -> Found[T]:
+        """Keeps the text; one character more than the bound tells that it was too long."""
+        self._text = (self._text + text)[: self._max_chars + 1]
+        return []
+
+    def close(self) -> Found[T]:
+        text, self._text = self._text, ""
+        if len(text) > self._max_chars:
+            return [ParseFailure(f"the text has more than {self._max_chars} characters")]
+        return [self._kind(text.strip())] if text.strip() else []
+
+    def coarse(self) -> Parser[T]:
+        return self
+
+
+class Sentences(Generic[T]):
+    """Sentences; each closes as soon as the white space after its last mark arrives.
+
+    `rule`: `language` asks the sentencex library whether a full stop ends a sentence ("Dr. Ada", "the U.S. dollar" and
+    "1." at the start of a line do not), and a line end always does; `plain` ends one at white space after . ! ? and
+    nowhere else. Whether a mark is an end is decided before the next word is known: "He lives in the U.S." followed
+    by a new sentence stays in one piece with it.
+    """
+
+    def __init__(
+        self,
+        kind: Callable[[str], T],
+        rule: Literal["language", "plain"] = "language",
+        language: str = "en",
+        max_chars: int = MAX_ITEM_CHARS,
+    ) -> None:
+        self._kind = kind
+        self._ends = _plain_end if rule == "plain" else _language_end(language)
+        self._max_chars = max_chars
+        self._sentence: list[str] = []
+
+    def feed(self, text: str, logprobs: list[TokenLogprob] | None = None) -> Found[T]:
+        found: Found[T] = []
+        for letter in text:
+            if letter.isspace() and not self._sentence:
+                continue
+            if (letter.isspace() and self._ends("".join(self._sentence), letter)) or (
+                len(self._sentence) > self._max_chars
+            ):
+                found += self.close()
+            if self._sentence or not letter.isspace():
+                self._sentence.append(letter)
+        return found
+
+    def close(self) -> Found[T]:
+        text = "".join(self._sentence).strip()
+        self._sentence.clear()
+        if len(text) > self._max_chars:
+            return [ParseFailure(f"a sentence has more than {self._max_chars} characters")]
+        return [self._kind(text)] if text else []
+
+    def coarse(self) -> Parser[T]:
+        """The whole text as one item."""
+        return Whole(self._kind, self._max_chars)
+
+
+def _plain_end(text: str, space: str) -> bool:
+    return text[-1] in ".!?"
+
+
+def _language_end(language: str) -> Callable[[str, str], bool]:
+    def end(text: str, space: str) -> bool:
+        has_word = any(letter.isalpha() for letter in text)
+        if space in "\n\r":
+            return has_word
+        marked = text.rstrip(CLOSERS)
+        if not has_word or not marked or marked[-1] not in ".!?…。":
+            return False
+        # The library looks at the next word; a name is the word that ends nothing by itself.
+        return len(sentencex.get_sentence_boundaries(language, f"{marked} X")) > len(
+            sentencex.get_sentence_boundaries(language, marked)
+        )
+
+    return end
+
+
+class _ByLine(Generic[T]):
+    """What the parsers of one item per line share: blank lines and code fences are no items; at most `limit` items."""
+
+    def __init__(self, limit: int, max_chars: int) -> None:
+        self._limit = limit
+        self._max_chars = max_chars
+        self._line: list[str] = []
+        self._count = 0
+
+    def feed(self, text: str, logprobs: list[TokenLogprob] | None = None) -> Found[T]:
+        found: Found[T] = []
+        for letter in text:
+            if letter == "\n":
+                found += self._end_of_line()
+            elif len(self._line) <= self._max_chars:
+                self._line.append(letter)
+        return found
+
+    def close(self) -> Found[T]:
+        return self._end_of_line()
+
+    def coarse(self) -> Parser[T]:
+        return self
+
+    def _end_of_line(self) -> Found[T]:
+        line = "".join(self._line).strip()
+        self._line.clear()
+        if not line or line.startswith("```") or self._count >= self._limit:
+            return []
+        self._count += 1
+        if len(line) > self._max_chars:
+            return [ParseFailure(f"item {self._count}: the line has more than {self._max_chars} characters")]
+        return self._item(line)
+
+    def _item(self, line: str) -> Found[T]:
+        raise NotImplementedError
+
+
+class Lines(_ByLine[T]):
+    """One item per line that is not blank, the first `limit` of them; what follows is not read."""
+
+    def __init__(self, kind: Callable[[str], T], limit: int = 64, max_chars: int = MAX_ITEM_CHARS) -> None:
+        super().__init__(limit, max_chars)
+        self._kind = kind
+
+    def _item(self, line: str) -> Found[T]:
+        return [self._kind(line)]
+
+
+class JsonLines(_ByLine[T]):
+    """One JSON value of type `kind` per line (msgspec checks it); a line that is none is a failure.
+
+    `grammar` (GBNF) is there for a record of text fields only: an engine that decodes by it writes whole lines.
+    """
+
+    def __init__(self, kind: type[T], limit: int = 64, max_chars: int = MAX_ITEM_CHARS) -> None:
+        super().__init__(limit, max_chars)
+        self._read = msgspec.json.Decoder(kind)
+        self.grammar = _grammar(kind, limit)
+
+    def _item(self, line: str) -> Found[T]:
+        try:
+            return [self._read.decode(line.encode("utf-8", "surrogatepass"))]
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            # An error may quote the output (an unknown enum value, say); a cause must not.
+            cause = re.sub(r"'.*'", "…", str(error), flags=re.DOTALL)
+            return [ParseFailure(f"item {self._count}: {cause}")]
+
+
+def _grammar(kind: type, limit: int) -> str | None:
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return None
+    fields = msgspec.structs.fields(kind)
+    if not fields or any(field.type is not str for field in fields):
+        return None
+    body = ' ", " '.join(rf'"\"{field.encode_name}\": \"" text "\""' for field in fields)
+    return f'root ::= line{{1,{limit}}}\nline ::= "{{" {body} "}}\\n"\ntext ::= [^"\\\\\\x00-\\x1f]{{1,240}}\n'
