@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from faust.transport import producer as faust_producer
 from faust.transport.drivers import aiokafka as driver
@@ -81,14 +82,15 @@ class Producer(driver.Producer):  # type: ignore[misc]
         self.buffer = Buffer(loop=self.loop, beacon=self.beacon)
         self.buffer.app = self.app
         self._address = ", ".join(bootstrap(self.transport))
-        self.sender = Sender(self._new_producer, self._address, self.app.fence)
+        self.sender = Sender(self._fresh, self._address, self.app.fence)
 
     @property
     def _producer(self) -> Any:
         return self.sender.producer
 
-    def _settings_extra(self) -> Mapping[str, Any]:
-        return {"acks": "all", "enable_idempotence": True}
+    def _fresh(self, idempotent: bool) -> AIOKafkaProducer:
+        settings = {**self._settings_default(), **self._settings_auth()}
+        return AIOKafkaProducer(**{**settings, "acks": "all", "enable_idempotence": idempotent})
 
     async def create_topic(self, topic: str, *args: Any, **kwargs: Any) -> None:
         """Creates nothing: topics are created from topics.yaml, and by nothing else."""

@@ -14,7 +14,13 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    UnknownError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.structs import RecordMetadata
 
 from alto_streams.errors import Fenced, Retryable
@@ -41,10 +47,12 @@ class Out(NamedTuple):
 class Sender:
     """One idempotent producer, acknowledged by all in-sync replicas, and its replacement after a failure.
 
-    `new_producer` makes a fresh, unstarted producer; `address` is for messages; `fence` is asked before every record.
+    `new_producer` makes a fresh, unstarted producer, idempotent or not; `address` is for messages; `fence` is asked
+    before every record. A broker that hands out no producer ids (Tansu 0.6) is used without idempotence: aiokafka keeps
+    one request in flight per node, so order holds, but a retry may append a record twice.
     """
 
-    def __init__(self, new_producer: Callable[[], AIOKafkaProducer], address: str, fence: Fence) -> None:
+    def __init__(self, new_producer: Callable[[bool], AIOKafkaProducer], address: str, fence: Fence) -> None:
         self._new_producer = new_producer
         self._address = address
         self._fence = fence
@@ -53,6 +61,7 @@ class Sender:
         self._rebuilding: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._stopped = False
+        self._idempotent = True
         self.rebuilt = 0  # how often a producer was replaced
 
     @property
@@ -62,15 +71,26 @@ class Sender:
 
     async def start(self) -> None:
         """Connects. Raises `KafkaError` if no broker answers."""
-        producer = self._new_producer()
+        try:
+            producer = await self._started(self._idempotent)
+        except UnknownError:
+            if not self._idempotent:
+                raise
+            producer = await self._started(False)
+            self._idempotent = False
+            log.warning("broker at %s hands out no producer ids: a retried send may appear twice", self._address)
+        self._use(producer)
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch_fence())
+
+    async def _started(self, idempotent: bool) -> AIOKafkaProducer:
+        producer = self._new_producer(idempotent)
         try:
             await producer.start()
         except BaseException:
             await _discard(producer)
             raise
-        self._use(producer)
-        if self._watching is None:
-            self._watching = asyncio.get_running_loop().create_task(self._watch_fence())
+        return producer
 
     async def stop(self) -> None:
         """Sends what is buffered and closes; a send after that raises `Retryable`."""
@@ -124,7 +144,8 @@ class Sender:
             raise Poison(f"a record for topic {topic} is larger than a record may be: {error}") from None
         except UnknownTopicOrPartitionError:
             raise Retryable(
-                f"the broker at {self._address} has no topic {topic}: run `alto-streams topics apply`"
+                f"topic {topic} is not known: the broker at {self._address} does not answer, or the topic is missing"
+                " (run `alto-streams topics apply`)"
             ) from None
         except AssertionError:
             raise Poison(f"topic {topic} has no partition {partition}") from None
@@ -212,6 +233,7 @@ def _fail_all(producer: AIOKafkaProducer, error: BaseException) -> None:
         accumulator._pending_batches
     )
     accumulator.fail_all(error)
+    accumulator._batches.clear()  # the sending task must not find them
     for batch in held:  # nobody waits for room in these any more: mark the exception as seen
         if batch._drain_waiter.done():
             batch._drain_waiter.exception()
