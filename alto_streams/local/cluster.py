@@ -1,0 +1,168 @@
+"""The whole system on one machine, as parts for the supervisor.
+
+    tansu ─ topics ─┬─ one worker per stage, one per model, egress ─┐
+    valkey ─────────┤                                               ├─ all up
+    engine ─────────┴─ gateway ─────────────────────────────────────┘
+
+The engine loads its weights while the workers start; an LM worker waits for it by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from alto_streams.agents import topic_admin
+from alto_streams.local import ping, servers
+from alto_streams.local.ports import check_free, free_ports
+from alto_streams.local.supervisor import Part
+from alto_streams.models.local import MODEL_NAME
+from alto_streams.pipeline import Pipeline
+from alto_streams.settings import ConfigError, Settings
+from alto_streams.topics import TopicsFile
+
+PYTHON = (sys.executable, "-m", "alto_streams")
+HOST = "127.0.0.1"
+LOCAL = "local"
+# The embedded broker answers polls at once and makes a group wait for half a session when it forms.
+TANSU_SESSION_S, TANSU_HEARTBEAT_S, TANSU_FETCH_MS = 2.0, 0.5, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What to run. `settings` are those of every process of it: clients on this machine use them too."""
+
+    parts: list[Part]
+    settings: Settings
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's address."""
+        return f"http://{HOST}:{self.settings.gateway_port}"
+
+
+def local_cluster(
+    config: Settings,
+    pipelines: Mapping[str, Pipeline],
+    topics: TopicsFile,
+    *,
+    own_broker: bool = True,
+    own_redis: bool = True,
+    workers: int = 1,
+) -> Cluster:
+    """The parts for these pipelines. `own_broker`, `own_redis`: start one here instead of using the one at its address.
+
+    `workers`: how many processes per stage (the embedded broker takes one). Models without an engine in `config.models`
+    get the local one.
+
+    Raises:
+        ConfigError: an address is not of this machine, a wheel is missing, or the embedded broker has many workers.
+    """
+    if own_broker and workers > 1:
+        raise ConfigError(
+            f"{workers} workers per stage: the embedded broker takes one; set ALTO_BROKER to an Apache Kafka"
+        )
+    models = sorted({model for pipeline in pipelines.values() for model in pipeline.models()})
+    targets = {model: config.models.get(model, LOCAL) for model in models}
+    parts: list[Part] = []
+    if LOCAL in targets.values():
+        (port,) = free_ports(1)
+        parts.append(servers.engine(port, config.engine_slots))
+        address = f"openai:http://{HOST}:{port}/v1#{MODEL_NAME}"
+        targets = {model: address if target == LOCAL else target for model, target in targets.items()}
+    changes: dict[str, object] = {"models": targets, "host": HOST}
+    if own_broker:
+        parts.append(servers.tansu(config.broker))
+        changes |= {
+            "session_timeout_s": TANSU_SESSION_S,
+            "heartbeat_s": TANSU_HEARTBEAT_S,
+            "fetch_max_wait_ms": TANSU_FETCH_MS,
+        }
+    if own_redis:
+        parts.append(servers.valkey(config.redis))
+    config = config.model_copy(update=changes)
+    needs = tuple(part.name for part in parts)
+
+    async def apply() -> None:
+        await topic_admin.apply(config.broker, topics.specs, config.replication)
+
+    parts.append(Part("topics", run=apply, address=config.broker, needs=tuple(n for n in needs if n == "tansu")))
+    env = environment(config)
+    base = tuple(name for name in (*needs, "topics") if name != "engine")
+    parts += _workers(config, pipelines, models, env, base, workers)
+    parts.append(_gateway(config, env, base))
+    return Cluster(parts, config)
+
+
+def on_free_ports(config: Settings) -> Settings:
+    """The same settings with broker, Redis and gateway on free ports: a system beside another one."""
+    broker, redis, gateway = free_ports(3)
+    return config.model_copy(
+        update={
+            "broker": f"kafka://{HOST}:{broker}",
+            "redis": f"redis://{HOST}:{redis}/0",
+            "gateway_port": gateway,
+        }
+    )
+
+
+def environment(config: Settings) -> dict[str, str]:
+    """The environment that gives a child these settings."""
+    result: dict[str, str] = {}
+    for name, value in config.model_dump().items():
+        if value is None or name in ("worker_port", "app", "group_instance_id"):
+            continue
+        if isinstance(value, dict):
+            value = ",".join(f"{key}={target}" for key, target in value.items())
+        elif isinstance(value, list):
+            value = ",".join(value)
+        result[f"ALTO_{name.upper()}"] = str(value)
+    return result
+
+
+def _workers(
+    config: Settings,
+    pipelines: Mapping[str, Pipeline],
+    models: Sequence[str],
+    env: Mapping[str, str],
+    needs: tuple[str, ...],
+    each: int,
+) -> list[Part]:
+    """One part per worker process, each with a web port of its own."""
+    qualified = len(pipelines) > 1
+    roles: list[tuple[str, list[str]]] = []
+    for pipeline in pipelines.values():
+        of = ["--pipeline", pipeline.name] if qualified else []
+        prefix = f"{pipeline.name}." if qualified else ""
+        roles += [(f"{prefix}{stage}", ["worker", stage, *of]) for stage in pipeline.stages]
+        roles.append((f"{prefix}egress", ["worker", "--egress", *of]))
+    roles += [(f"lm-{model}", ["worker", "--model", model]) for model in models]
+    named = [(name if n == 0 else f"{name}-{n + 1}", command) for name, command in roles for n in range(each)]
+    ports = [config.worker_port + n for n in range(len(named))] if config.worker_port else free_ports(len(named))
+    return [_worker(name, command, port, env, needs) for (name, command), port in zip(named, ports, strict=True)]
+
+
+def _worker(name: str, command: Sequence[str], port: int, env: Mapping[str, str], needs: tuple[str, ...]) -> Part:
+    return Part(
+        name,
+        [*PYTHON, *command],
+        lambda: ping.http_answers(HOST, port, "/ready"),
+        before=lambda: check_free(f"The worker {name}", HOST, port, "ALTO_WORKER_PORT"),
+        address=f"http://{HOST}:{port}",
+        env={**env, "ALTO_WORKER_PORT": str(port)},
+        needs=needs,
+    )
+
+
+def _gateway(config: Settings, env: Mapping[str, str], needs: tuple[str, ...]) -> Part:
+    port = config.gateway_port
+    return Part(
+        "gateway",
+        [*PYTHON, "gateway", "--port", str(port)],
+        lambda: ping.http_answers(HOST, port, "/healthz"),
+        before=lambda: check_free("The gateway", HOST, port, "ALTO_GATEWAY_PORT"),
+        address=f"http://{HOST}:{port}",
+        env=env,
+        needs=needs,
+    )

