@@ -1,0 +1,45 @@
+"""`python -m loadtest COMMAND`: one command for each thing that is measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loadtest.hop import HopFailed, measure
+from loadtest.kafka import Unavailable
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures the system, on real brokers and workers.")
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as JSON.")]
+Broker = Annotated[str | None, typer.Option(help="kafka://host:port; without it, Apache Kafka is started for the run.")]
+
+
+@cli.callback()
+def main() -> None:
+    """Keeps the command's name on the command line while there is only one."""
+
+
+@cli.command()
+def hop(
+    quick: Annotated[bool, typer.Option("--quick", help="200 records instead of 1,000.")] = False,
+    rate: Annotated[float, typer.Option(min=0.1, max=200, help="Records a second.")] = 20.0,
+    broker: Broker = None,
+    json_file: Json = None,
+) -> None:
+    """Latency added by one hop over the log, produce to handler, on an idle system."""
+    try:
+        figures = measure(broker, count=200 if quick else 1000, warm_up=40 if quick else 200, rate=rate)
+    except (HopFailed, Unavailable) as error:
+        typer.echo(f"hop: {error}", err=True)
+        raise typer.Exit(1) from None
+    text = json.dumps(figures, indent=2)
+    if json_file is not None:
+        json_file.write_text(text + "\n")
+    typer.echo(text)
+
+
+if __name__ == "__main__":
+    cli()
