@@ -1,8 +1,13 @@
 PY := .venv/bin/python
 UV := .venv/bin/uv
 
-.PHONY: setup
-setup: .venv/.done
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.done ## install everything into .venv, once
 
 .venv/.done: requirements.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -11,3 +16,17 @@ setup: .venv/.done
 	@$(UV) pip install -q --python $(PY) --no-deps -r requirements.lock
 	@$(UV) pip install -q --python $(PY) --no-deps -e .
 	@touch $@
+
+test: setup ## everything: lint, types, import contracts, all tests
+	@$(PY) tools/check.py all
+
+lint: setup ## style, types and import contracts only
+	@$(PY) tools/check.py lint
+
+format: setup ## put the style right where a tool can
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+clean: ## remove what tools leave behind (not .venv, nor Kafka's jars in .cache)
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist var
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

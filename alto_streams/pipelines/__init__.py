@@ -1,0 +1,1 @@
+"""The built-in applications, written with the public API only."""
