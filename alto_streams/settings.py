@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -33,7 +33,9 @@ class Settings(BaseSettings):
     # engines: `name=engine` pairs, e.g. `chat=openai:http://127.0.0.1:8000/v1#Qwen/Qwen2.5-7B-Instruct`
     models: Annotated[dict[str, str], NoDecode] = {}
     engine_slots: int = Field(8, ge=1, le=4096)
-    engine_api_key_file: Path | None = None
+    engine_api_key: SecretStr | None = None
+    engine_api_key_file: Path | None = None  # instead of the key itself
+    local_engine: str = "http://127.0.0.1:8620/v1"  # what the engine `local` stands for
 
     # pipelines: dotted names of modules with a `pipeline`
     pipelines: Annotated[list[str], NoDecode] = ["alto_streams.pipelines.factcheck"]

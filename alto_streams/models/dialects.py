@@ -37,15 +37,18 @@ class Dialect:
         Raises:
             CallRejected: the call must continue a turn, or keep to choices, in a way that this server cannot.
         """
-        if prefix and not self.continues:
+        opened = call.messages[-1].content if call.messages and call.messages[-1].role == "assistant" else ""
+        if (prefix or opened) and not self.continues:
             raise CallRejected(
                 "this server cannot continue an assistant's turn: name its dialect in ALTO_MODELS (?dialect=vllm)"
             )
-        messages = [{"role": message.role, "content": message.content} for message in call.messages]
+        turns = call.messages[:-1] if opened else call.messages
+        messages = [{"role": message.role, "content": message.content} for message in turns]
         body: Json = {"model": model, "messages": messages, "max_tokens": call.max_tokens, **self._sampling(call)}
         body |= {"stream_options": {"include_usage": True}}
-        if prefix:
-            messages.append({"role": "assistant", "content": prefix})
+        if opened or prefix:
+            # A last turn that is the assistant's own is open, so what it wrote already is more of the same turn.
+            messages.append({"role": "assistant", "content": opened + prefix})
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         body |= self._constraint(call, prefix)
         alternatives = call.logprobs
@@ -63,6 +66,7 @@ class Dialect:
             "prompt": [prompt, *prefix_tokens],
             "n_predict": call.max_tokens,
             "n_probs": max(1, call.logprobs),
+            "timings_per_token": True,
         }
         return body | self._sampling(call) | self._constraint(call, prefix)
 

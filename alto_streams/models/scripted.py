@@ -1,0 +1,125 @@
+"""An engine whose content is a recording: the same text for the same subject, with no timing or the reference one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import Literal
+
+from alto_streams.models.protocol import CallRejected, Capabilities, EngineUnavailable, Piece, Usage
+from alto_streams.models.simulated import Batch, Job, Progress, RealTime, Timing, token_count
+from alto_streams.records import Call
+
+Script = Callable[[str, Call], str | None]
+"""The completion for (prompt class, call), found by `call.subject`; None if nothing is recorded."""
+
+Lengths = Callable[[str, Call], tuple[int, int]]
+"""The tokens of a call's prompt: its class's fixed prefix, and its own input."""
+
+
+def message_lengths(prompt_class: str, call: Call) -> tuple[int, int]:
+    """Every message but the last is the class's fixed prefix."""
+    *fixed, own = call.messages
+    return sum(token_count(message.content) for message in fixed), token_count(own.content)
+
+
+class ScriptedEngine:
+    """Plays a script. The pieces of a text are its tokens: the text cut into `token_count` parts of like length.
+
+    `timing`: None streams as fast as the event loop goes round.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        name: str = "scripted",
+        slots: int = 8,
+        timing: Timing | None = None,
+        lengths: Lengths = message_lengths,
+    ) -> None:
+        self._script = script
+        self._name = name
+        self._lengths = lengths
+        self._clock = RealTime(Batch(timing)) if timing is not None else None
+        self._slots = timing.max_running if timing is not None else slots
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """`scripted`, or the name it was given: where its content is from."""
+        return self._name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """A recording keeps to any grammar that it was made for, and has neither token ids nor log-probabilities."""
+        return Capabilities(self._slots, context_tokens=1 << 20, grammar=True, choices=True, continues=True)
+
+    async def ready(self) -> None:
+        """At once, until it is closed."""
+        if self._closed:
+            raise EngineUnavailable(f"{self._name}: closed")
+
+    async def generate(
+        self, call: Call, *, prefix: str = "", prefix_tokens: list[int] | None = None, prompt_class: str = ""
+    ) -> AsyncGenerator[Piece, None]:
+        """Stream the recorded completion, exactly from behind `prefix` on; see `Engine.generate`.
+
+        Raises:
+            CallRejected: nothing is recorded for the subject, or the prefix is none of the recording.
+        """
+        await self.ready()
+        text = self._script(prompt_class, call)
+        if text is None:
+            raise CallRejected(f"{self._name}: nothing is recorded for this call of prompt class {prompt_class!r}")
+        parts, finish = script_parts(text, call, prefix, prompt_class)
+        fixed, own = self._lengths(prompt_class, call)
+        own += token_count(prefix) if prefix else 0
+        job = Job(prompt_class, prefix=fixed, own=own, output=max(1, len(parts)))
+        cached = 0
+        if self._clock is None:
+            for part in parts:
+                await asyncio.sleep(0)
+                yield Piece(part)
+        else:
+            progress: asyncio.Queue[Progress] = asyncio.Queue()
+            key = object()
+            self._clock.submit(key, job, progress.put_nowait)
+            try:
+                for done in range(job.output):
+                    cached = (await progress.get()).cached
+                    if done < len(parts):
+                        yield Piece(parts[done])
+            finally:
+                self._clock.abort(key)
+        yield Piece("", finish=finish, usage=Usage(fixed + own, len(parts), cached))
+
+    async def close(self) -> None:
+        """Stop the clock; runs that are open get nothing more."""
+        self._closed = True
+        if self._clock is not None:
+            await self._clock.close()
+
+
+def script_parts(text: str, call: Call, prefix: str, prompt_class: str) -> tuple[list[str], Literal["stop", "length"]]:
+    """The pieces of `text` that follow the prefix, within the call's bounds, and how the run ends.
+
+    The cuts are those of the whole text, so a resumed run is cut like an undisturbed one.
+
+    Raises:
+        CallRejected: the text does not begin with the prefix.
+    """
+    for stop in call.stop:
+        text = text.partition(stop)[0]
+    if not text.startswith(prefix):
+        raise CallRejected(f"scripted: the prefix is not part of the recording for prompt class {prompt_class!r}")
+    count = min(token_count(text), len(text))
+    cuts = [round(len(text) * index / count) for index in range(1, count + 1)] if count else []
+    parts, start = [], len(prefix)
+    for cut in cuts:
+        if cut > start:
+            parts.append(text[start:cut])
+            start = cut
+    if len(parts) > call.max_tokens:
+        return parts[: call.max_tokens], "length"
+    return parts, "stop"

@@ -1,0 +1,171 @@
+"""The reference engine: continuous batching, iteration by iteration, as a pure step function and a clock for it.
+
+A step takes `base_s + running_s * running + prefill_s * prefilled tokens` and yields one token for each running call.
+A prompt class's fixed prefix is prefilled once and then cached. The figures are near a 7B model on one A100.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+
+def token_count(text: str) -> int:
+    """The reference workload's measure of a text."""
+    return max(2, round(1.35 * len(text.split())))
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The cost of a step in seconds, and the bounds of a batch. `prefixes`: how many classes' prefixes stay cached."""
+
+    base_s: float = 0.012
+    running_s: float = 0.00025
+    prefill_s: float = 0.00009
+    max_running: int = 64
+    max_prefill: int = 2048
+    prefixes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One call as the timing sees it, in tokens: its class's fixed prefix, its own input, its output."""
+
+    prompt_class: str
+    prefix: int
+    own: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A call has `done` tokens; `last` when it is finished. `cached`: tokens of its prompt that the cache spared."""
+
+    key: Hashable
+    done: int
+    last: bool
+    cached: int
+
+
+@dataclass(slots=True)
+class _Running:
+    key: Hashable
+    job: Job
+    cached: int
+    done: int = 0
+
+
+class Batch:
+    """Which calls wait and run on one engine. Pure: the caller lets `begin()` seconds pass, then calls `finish()`."""
+
+    def __init__(self, timing: Timing = Timing()) -> None:
+        self._timing = timing
+        self._waiting: list[tuple[float, int, Hashable, Job]] = []
+        self._running: list[_Running] = []
+        self._cached: OrderedDict[str, None] = OrderedDict()
+        self._order = 0
+        self._stepping = False
+
+    @property
+    def waiting(self) -> int:
+        """Calls that are not admitted yet."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Calls in the batch."""
+        return len(self._running)
+
+    def submit(self, key: Hashable, job: Job, priority: float = 0.0) -> None:
+        """Let a call wait for admission: the lowest priority first, then first come, first served."""
+        heapq.heappush(self._waiting, (priority, self._order, key, job))
+        self._order += 1
+
+    def abort(self, key: Hashable) -> None:
+        """Forget a call, wherever it stands; its place is free from the next step on."""
+        self._waiting = [entry for entry in self._waiting if entry[2] != key]
+        heapq.heapify(self._waiting)
+        self._running = [call for call in self._running if call.key != key]
+
+    def begin(self) -> float | None:
+        """Admit what fits and begin a step; its length in seconds, or None if there is nothing to run."""
+        if self._stepping:
+            raise RuntimeError("finish() the step before")
+        prefilled = 0
+        while self._waiting and len(self._running) < self._timing.max_running and prefilled < self._timing.max_prefill:
+            _, _, key, job = heapq.heappop(self._waiting)
+            cached = job.prefix if self._touch(job.prompt_class) else 0
+            prefilled += job.own + job.prefix - cached
+            self._running.append(_Running(key, job, cached))
+        if not self._running:
+            return None
+        self._stepping = True
+        timing = self._timing
+        return timing.base_s + timing.running_s * len(self._running) + timing.prefill_s * prefilled
+
+    def finish(self) -> list[Progress]:
+        """End the step: one token for each running call; those with all their tokens leave."""
+        if not self._stepping:
+            raise RuntimeError("begin() a step first")
+        self._stepping = False
+        progress = []
+        for call in self._running:
+            call.done += 1
+            progress.append(Progress(call.key, call.done, call.done >= call.job.output, call.cached))
+        self._running = [call for call in self._running if call.done < call.job.output]
+        return progress
+
+    def _touch(self, prompt_class: str) -> bool:
+        """Whether the class's prefix was cached; it is from now on, and the least recently used one may go."""
+        known = prompt_class in self._cached
+        self._cached[prompt_class] = None
+        self._cached.move_to_end(prompt_class)
+        if self._timing.prefixes is not None and len(self._cached) > self._timing.prefixes:
+            self._cached.popitem(last=False)
+        return known
+
+
+class RealTime:
+    """Drives a batch by the event loop's clock: one step clock for all calls of the engine.
+
+    Steps are laid end to end from the first one on, so a late wake-up shortens the next wait and does not add up.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._listeners: dict[Hashable, Callable[[Progress], None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def submit(self, key: Hashable, job: Job, listener: Callable[[Progress], None]) -> None:
+        """Run a call; the listener hears of each token, within the event loop."""
+        self._listeners[key] = listener
+        self._batch.submit(key, job)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    def abort(self, key: Hashable) -> None:
+        """Drop a call; its listener hears nothing more. Unknown and finished calls are ignored."""
+        if self._listeners.pop(key, None) is not None:
+            self._batch.abort(key)
+
+    async def close(self) -> None:
+        """Stop the clock."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        at = loop.time()
+        while (length := self._batch.begin()) is not None:
+            at += length
+            await asyncio.sleep(max(0.0, at - loop.time()))
+            for progress in self._batch.finish():
+                listener = self._listeners.get(progress.key)
+                if progress.last:
+                    self._listeners.pop(progress.key, None)
+                if listener is not None:
+                    listener(progress)
