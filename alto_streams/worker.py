@@ -115,7 +115,7 @@ def faust_options(app_id: str, settings: Settings) -> dict[str, Any]:
         "web_host": host,
         "web_bind": host,
         "web_port": port,
-        "canonical_url": f"http://{host}:{port}",
+        "canonical_url": f"http://{_own_name(host)}:{port}",
         "logging_config": log_config(),
         "worker_redirect_stdouts": False,
     }
@@ -152,6 +152,11 @@ def _usable_port(host: str, port: int) -> int:
                 f"the worker cannot listen on {host}:{port}: {error.strerror}; set ALTO_WORKER_PORT to another, or 0"
             ) from None
         return int(probe.getsockname()[1])
+
+
+def _own_name(host: str) -> str:
+    # Assignments are keyed by the worker's URL: workers that listen on all addresses of their hosts must not share one.
+    return socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104
 
 
 def _data_dir(var: Path, app_id: str, instance: str | None, port: int) -> Path:
