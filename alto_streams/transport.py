@@ -23,6 +23,8 @@ from alto_streams.fence import Fence
 from alto_streams.gate import Gate
 from alto_streams.producer import Producer, bootstrap, connected, faust_log
 
+POLL_S = 0.25  # how long one fetch from aiokafka's buffer may wait; records wake it
+
 
 class Coordinator(GroupCoordinator):  # type: ignore[misc]
     """aiokafka's group membership; tells the fence of heartbeats, and leaves the group on a clean stop.
@@ -125,6 +127,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def create_topic(self, topic: str, *args: Any, **kwargs: Any) -> None:
         """Creates nothing: topics are created from topics.yaml, and by nothing else."""
 
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109
+        # A copy: the set changes while the consumer's thread reads it. A short wait: revocation waits for it to end.
+        active = None if active_partitions is None else set(active_partitions)
+        self.not_waiting_next_records.clear()
+        try:
+            return await super()._getmany(active, min(timeout, POLL_S))
+        finally:
+            self.not_waiting_next_records.set()
+
     async def _deliver(self, message: Any) -> None:
         if self._acks_enabled(message.topic):
             self.gate.deliver(message.tp, message.offset, message.generation_id)
@@ -181,6 +192,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.stop_flow()
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
+        # A fetch that outlived the rebalance would take records of the new assignment and drop them: recovery, having
+        # sought to the changelog's beginning, would wait for them for ever.
+        await self.wait_for_stopped_flow()
         if revoked and not self.app.should_stop:
             if self.app.conf.stream_wait_empty:
                 await self.wait_empty()
