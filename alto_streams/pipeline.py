@@ -36,8 +36,8 @@ Show = Literal["text", "items", "nothing"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Record(msgspec.Struct, frozen=True):
-    """Base of the items that a pipeline's author defines: typed, immutable, JSON on the wire."""
+class Record(msgspec.Struct):
+    """Base of the items that a pipeline's author defines: typed, JSON on the wire."""
 
 
 class ParseFailure(msgspec.Struct, frozen=True):
@@ -66,6 +66,9 @@ class Parser(Protocol[T]):
 class Prompt(Generic[T]):
     """One LM call. The `fixed` turns, shared by all calls of the stage, come first; the `variable` one is last.
 
+    With `turn="assistant"` the variable part is the beginning of the assistant's own turn, left open for the
+    model to continue.
+
     `subject` names what the call is about (by default the variable part). Decoding is constrained by `grammar` (GBNF)
     or `choices` where the engine can.
     """
@@ -81,11 +84,12 @@ class Prompt(Generic[T]):
     grammar: str | None = None
     choices: list[str] | None = None
     logprobs: int = 0
+    turn: Literal["user", "assistant"] = "user"
 
     def call(self) -> Call:
         """The call as it travels."""
         return Call(
-            messages=[*self.fixed, Message("user", self.variable)],
+            messages=[*self.fixed, Message(self.turn, self.variable)],
             max_tokens=self.max_tokens,
             subject=self.variable if self.subject is None else self.subject,
             temperature=self.temperature,

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
 
     # engines: `name=engine` pairs, e.g. `chat=openai:http://127.0.0.1:8000/v1#Qwen/Qwen2.5-7B-Instruct`
     models: Annotated[dict[str, str], NoDecode] = {}
-    engine_slots: int = Field(8, ge=1, le=4096)
+    engine_slots: int = Field(default=8, ge=1, le=4096)
     engine_api_key: SecretStr | None = None
     engine_api_key_file: Path | None = None  # instead of the key itself
     local_engine: str = "http://127.0.0.1:8620/v1"  # what the engine `local` stands for
@@ -43,34 +43,34 @@ class Settings(BaseSettings):
     topics_file: Path | None = None
 
     # Kafka
-    fetch_max_wait_ms: int = Field(500, ge=1)
-    session_timeout_s: float = Field(10.0, gt=0)
-    heartbeat_s: float = Field(1.0, gt=0)
-    replication: int = Field(1, ge=1)
+    fetch_max_wait_ms: int = Field(default=500, ge=1)
+    session_timeout_s: float = Field(default=10.0, gt=0)
+    heartbeat_s: float = Field(default=1.0, gt=0)
+    replication: int = Field(default=1, ge=1)
     group_instance_id: str | None = None  # static membership: unique per worker of an app
 
     # bounds
-    max_prompt_chars: int = Field(8_000, ge=1)
-    max_attempts: int = Field(4, ge=1)
-    silence_s: float = Field(30.0, gt=0)
-    map_concurrency: int = Field(64, ge=1)
-    horizon_s: float = Field(3600.0, gt=0)
-    control_keep_s: float = Field(600.0, gt=0)
-    max_body_bytes: int = Field(262_144, ge=1_024)
-    send_timeout_s: float = Field(5.0, gt=0)
+    max_prompt_chars: int = Field(default=8_000, ge=1)
+    max_attempts: int = Field(default=4, ge=1)
+    silence_s: float = Field(default=30.0, gt=0)
+    map_concurrency: int = Field(default=64, ge=1)
+    horizon_s: float = Field(default=3600.0, gt=0)
+    control_keep_s: float = Field(default=600.0, gt=0)
+    max_body_bytes: int = Field(default=262_144, ge=1_024)
+    send_timeout_s: float = Field(default=5.0, gt=0)
 
     # client events in Redis: entries a request, seconds kept after the last event and after the end
-    events_max: int = Field(50_000, ge=100)
-    events_idle_ttl_s: int = Field(21_600, ge=1)
-    events_done_ttl_s: int = Field(3_600, ge=1)
-    idempotency_ttl_s: int = Field(86_400, ge=1)
-    max_streams: int = Field(1_000, ge=1)
-    keepalive_s: float = Field(15.0, gt=0)
+    events_max: int = Field(default=50_000, ge=100)
+    events_idle_ttl_s: int = Field(default=21_600, ge=1)
+    events_done_ttl_s: int = Field(default=3_600, ge=1)
+    idempotency_ttl_s: int = Field(default=86_400, ge=1)
+    max_streams: int = Field(default=1_000, ge=1)
+    keepalive_s: float = Field(default=15.0, gt=0)
 
     # worker and gateway addresses
     host: str = "127.0.0.1"
-    worker_port: int = Field(0, ge=0, le=65535)
-    gateway_port: int = Field(8600, ge=0, le=65535)
+    worker_port: int = Field(default=0, ge=0, le=65535)
+    gateway_port: int = Field(default=8600, ge=0, le=65535)
 
     @field_validator("models", mode="before")
     @classmethod

@@ -120,7 +120,7 @@ class StageAgent:
                 self._take(partition, each, batch)
             except Poison as error:
                 await self._dead_letter(partition, each, error)
-        live = self._live[partition]
+        live = self._live.setdefault(partition, {})
         written = []
         for key, instructions in batch.decided.items():
             # An outbox that is yet to be sent again stays in the row until it is: this worker may die here as well.
@@ -191,6 +191,10 @@ class StageAgent:
                 raise
             log.exception("%s: request %s at %s-%d@%d", self._stage, key, self._topic, partition, polled.offset)
             raise Poison(f"{self._stage}: {type(error).__name__} while it was applied") from error
+        if row.offset != at.offset:  # it changed nothing
+            if row.finished is not None and key not in batch.decided and key not in batch.again:
+                del live[key]
+            return
         batch.applied.setdefault(key, []).append((record, at))
         batch.decided.setdefault(key, []).extend(decided)
 
@@ -232,7 +236,7 @@ class StageAgent:
 
     async def _leave_markers(self, partition: int, keys: set[str]) -> None:
         """Rows of finished requests whose outbox is out shrink to their markers."""
-        live, markers = self._live[partition], []
+        live, markers = self._live.setdefault(partition, {}), []
         for key in keys:
             row = live[key]
             if row.finished is None:

@@ -52,11 +52,15 @@ class StageMachine:
     def apply(self, row: Row, record: HomeRecord, at: At) -> list[Instruction]:
         """Take the next record of the home's partition into the row; the instructions become its outbox.
 
+        A record that changes nothing and asks for nothing leaves the row's offset where it was: it need not be written.
+
         Raises:
-            Poison: the record can never succeed; the row is as it was.
+            Poison: the record can never succeed; the row may be half changed.
         """
-        out = self._finished(row, record) if row.finished is not None else self._open(row, record, at)
-        row.offset, row.outbox = at.offset, out
+        was_finished = row.finished is not None
+        out = self._finished(row, record) if was_finished else self._open(row, record, at)
+        if out or not (was_finished or isinstance(record, Start | Chunk | Timer)):
+            row.offset, row.outbox = at.offset, out
         return out
 
     def resume(self, row: Row, at: At) -> list[Instruction]:

@@ -2,7 +2,7 @@
 
     question -> answer (sentences) -> claims -> two queries each -> evidence -> verdict -> report
 
-After FacTool (Chern et al. 2023), but each verdict joins exactly the evidence of its own claim, and everything starts as
+After FacTool (Chern et al. 2023), but each verdict joins exactly the evidence of its own claim, and every call starts as
 soon as its inputs exist.
 """
 
@@ -15,6 +15,7 @@ from msgspec import Meta
 from alto_streams.parsers import JsonLines, Lines, Sentences
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.pipelines.factcheck import prompts
+from alto_streams.pipelines.factcheck.script import load_script as script
 from alto_streams.pipelines.factcheck.search import Passage, Search, open_search
 from alto_streams.pipelines.factcheck.verdict import Verdict, VerdictLine
 from alto_streams.settings import settings
@@ -62,6 +63,8 @@ class Report(Record):
 
     claims: list[Checked]
 
+
+__all__ = ["pipeline", "script"]
 
 pipeline = Pipeline("factcheck", request=Question)
 

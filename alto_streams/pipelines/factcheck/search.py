@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import sentencex
 
+from alto_streams.pipeline import Record
 from alto_streams.settings import ConfigError
 
 BUNDLED = Path(__file__).parent / "corpus"
@@ -29,7 +30,7 @@ WORD = r"(?u)\b\w+\b"
 INLINE_PASSAGES = 20_000
 
 
-class Passage(msgspec.Struct, frozen=True):
+class Passage(Record):
     """A sentence or short paragraph of the corpus; `source` is its file, relative to the corpus folder."""
 
     source: str

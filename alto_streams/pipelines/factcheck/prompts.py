@@ -1,0 +1,152 @@
+"""The prompts of the fact-check pipeline: what all calls of a stage share comes first, what is the call's own last.
+
+They are made for a model of 135M parameters. Such a model follows examples, not instructions, and it continues a text
+better than it takes a turn in a chat. So the three judging prompts are texts that an open assistant's turn begins with:
+examples, then the case at hand. Measured by `python -m loadtest.verdicts`, see docs/verdicts.md.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+from alto_streams.pipeline import Parser, Prompt
+from alto_streams.pipelines.factcheck.search import Passage
+from alto_streams.records import Message
+
+T = TypeVar("T")
+
+DEMO_QUESTION = "What is the capital of France, and on which continent is France?"
+
+ANSWER = [
+    Message("system", "You answer questions in two or three short, complete sentences."),
+    Message("user", "What is the capital of Kenya, and which currency does it use?"),
+    Message("assistant", "The capital of Kenya is Nairobi. Kenya is in Africa. The currency of Kenya is the shilling."),
+    Message("user", "What is neon?"),
+    Message("assistant", "Neon is a noble gas. The chemical symbol of neon is Ne. The atomic number of neon is 10."),
+]
+
+CLAIMS = [Message("user", "Write each claim that a sentence makes as one JSON line.")]
+CLAIMS_EXAMPLES = """\
+Sentence: The capital of Kenya is Nairobi, and Kenya is in Africa.
+{"claim": "The capital of Kenya is Nairobi."}
+{"claim": "Kenya is in Africa."}
+
+Sentence: Neon is a noble gas.
+{"claim": "Neon is a noble gas."}
+
+Sentence: Lima, the capital of Peru, has about 10 million inhabitants.
+{"claim": "Lima is the capital of Peru."}
+{"claim": "Lima has about 10 million inhabitants."}
+
+Sentence: The currency of Nepal is the rupee.
+{"claim": "The currency of Nepal is the rupee."}
+
+"""
+# Two line ends close a case; the grammar allows them after one to three claims.
+CLAIMS_GRAMMAR = r"""root ::= line{1,3} "\n"
+line ::= "{\"claim\": \"" [^"\\\x00-\x1f]{1,240} "\"}\n"
+"""
+
+QUERIES = [Message("user", "Write two search queries for each claim, one per line.")]
+QUERIES_EXAMPLES = """\
+Claim: The capital of Kenya is Nairobi.
+capital of Kenya
+Nairobi capital
+
+Claim: Neon has the atomic number 10.
+atomic number of neon
+element with atomic number 10
+
+Claim: Nepal uses the rupee as its currency.
+currency of Nepal
+Nepal rupee
+
+"""
+QUERIES_GRAMMAR = r"""root ::= line line "\n"
+line ::= [A-Za-z0-9] [^\x00-\x1f]{1,100} "\n"
+"""
+
+VERDICT = [
+    Message("system", "You check statements against facts."),
+    Message("user", "Check each statement against its fact: correct or wrong?"),
+]
+_CASES = [
+    ("The capital of Kenya is Nairobi.", "The capital of Kenya is Nairobi.", True),
+    ("Peru is in South America.", "Peru is in Europe.", False),
+    ("The currency of Nepal is the rupee (NPR).", "Nepal uses the rupee as its currency.", True),
+    ("The capital of Sweden is Stockholm.", "Oslo is the capital of Sweden.", False),
+    ("The atomic number of neon is 10.", "The atomic number of neon is 47.", False),
+    ("The chemical symbol of zinc is Zn.", "Zn is the chemical symbol of zinc.", True),
+    ("The currency of Poland is the zloty (PLN).", "The currency of Poland is the peso.", False),
+    ("The capital of Portugal is Lisbon.", "Lisbon is the capital of Portugal.", True),
+]
+
+
+def _case(fact: str, statement: str) -> str:
+    return f"Fact: {fact}\nStatement: {statement}\nThe statement is"
+
+
+VERDICT_EXAMPLES = "".join(
+    f"{_case(fact, statement)} {'correct' if label else 'wrong'}\n\n" for fact, statement, label in _CASES
+)
+NO_FACT = "Nothing is known about it."
+
+
+def answer(question: str, parse: Parser[T]) -> Prompt[T]:
+    """The chatbot's answer: a few plain sentences."""
+    return Prompt(ANSWER, question, parse, max_tokens=120, subject=question)
+
+
+def claims(sentence: str, parse: Parser[T]) -> Prompt[T]:
+    """The claims of one sentence (or of a whole answer), one JSON line each."""
+    case = f"{CLAIMS_EXAMPLES}Sentence: {_flat(sentence)}\n"
+    return Prompt(
+        CLAIMS,
+        case,
+        parse,
+        max_tokens=160,
+        subject=sentence,
+        stop=["\n\n"],
+        grammar=CLAIMS_GRAMMAR,
+        turn="assistant",
+    )
+
+
+def queries(claim: str, parse: Parser[T]) -> Prompt[T]:
+    """Two search queries for one claim, one per line."""
+    case = f"{QUERIES_EXAMPLES}Claim: {_flat(claim)}\n"
+    return Prompt(
+        QUERIES, case, parse, max_tokens=48, subject=claim, stop=["\n\n"], grammar=QUERIES_GRAMMAR, turn="assistant"
+    )
+
+
+def verdict(claim: str, evidence: list[Passage], parse: Parser[T]) -> Prompt[T]:
+    """Whether the best passage of the evidence bears the claim out. Two facts confuse so small a model."""
+    found = best(claim, evidence)
+    case = VERDICT_EXAMPLES + _case(_flat(found.text) if found else NO_FACT, _flat(claim))
+    return Prompt(
+        VERDICT,
+        case,
+        parse,
+        max_tokens=4,
+        subject=claim,
+        choices=[" correct", " wrong"],
+        logprobs=20,
+        turn="assistant",
+    )
+
+
+def best(claim: str, evidence: list[Passage]) -> Passage | None:
+    """The passage that shares most words with the claim; of equal ones, the one with the best score, then the first."""
+    words = _words(claim)
+    return max(evidence, key=lambda passage: (len(words & _words(passage.text)), passage.score), default=None)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
+
+
+def _flat(text: str) -> str:
+    """One line: a line end would begin something new in these texts."""
+    return " ".join(text.split())

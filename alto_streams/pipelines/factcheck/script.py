@@ -1,0 +1,116 @@
+"""Reads a recording of fact checks, so that a scripted engine can play it.
+
+One JSON object per line, as in FacTool's data set knowledge_qa: `id`, `prompt`, `response`, and `claims`, each with its
+`claim` and `label` (true, false, or null for a judgement that cannot be parsed). A call is known by what it is about:
+the question, a sentence of the response (or all of it, in barrier mode), or a claim.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from alto_streams.parsers import Sentences
+from alto_streams.pipeline import ParseFailure
+from alto_streams.records import Call
+from alto_streams.settings import ConfigError
+
+Script = Callable[[str, Call], str | None]
+
+QUERY_WORDS = (15, 29)  # 20 to 40 tokens at 1.35 a word
+VERDICT_WORDS = (37, 81)  # 50 to 110 tokens
+FILLER = ("it", "is", "what", "the", "sources", "say", "on", "which", "they", "agree", "in", "so", "many", "words")
+
+
+class RecordedClaim(msgspec.Struct, frozen=True):
+    """A claim of a recorded response with what a judge shall say of it."""
+
+    claim: str
+    label: bool | None
+
+
+class RecordedRow(msgspec.Struct, frozen=True):
+    """One recorded request."""
+
+    id: str
+    prompt: str
+    response: str
+    claims: list[RecordedClaim]
+
+
+def load_script(path: Path) -> Script:
+    """The completions of a recording, by prompt class and subject.
+
+    Raises:
+        ConfigError: a line is malformed; names the file, the line and the field.
+    """
+    completions: dict[tuple[str, str], str] = {}
+    for row in load_rows(path):
+        completions |= _completions(row)
+
+    def look_up(prompt_class: str, call: Call) -> str | None:
+        return completions.get((prompt_class, call.subject))
+
+    return look_up
+
+
+def load_rows(path: Path) -> list[RecordedRow]:
+    """The rows of a recording. Raises `ConfigError` as `load_script`."""
+    decode = msgspec.json.Decoder(RecordedRow).decode
+    rows = []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(decode(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}, line {number}: {error}") from None
+    return rows
+
+
+def _completions(row: RecordedRow) -> dict[tuple[str, str], str]:
+    found = {("factcheck.answer", row.prompt): row.response}
+    sentences = _sentences(row.response)
+    spread: list[list[str]] = [[] for _ in sentences]
+    for n, each in enumerate(row.claims):
+        if sentences:
+            spread[min(len(sentences) - 1, n * len(sentences) // len(row.claims))].append(each.claim)
+    for sentence, claims in zip(sentences, spread, strict=True):
+        found["factcheck.claims", sentence] = _claim_lines(claims)
+    # The whole response is what a barrier's one call is about; a response of one sentence is both.
+    found["factcheck.claims", row.response.strip()] = _claim_lines([each.claim for each in row.claims])
+    for each in row.claims:
+        rng = random.Random(each.claim)
+        found["factcheck.queries", each.claim] = _queries(each.claim, rng)
+        found["factcheck.verdict", each.claim] = _verdict(each.label, rng)
+    return found
+
+
+def _sentences(response: str) -> list[str]:
+    parser = Sentences(str)
+    found = [*parser.feed(response), *parser.close()]
+    return [sentence for sentence in found if not isinstance(sentence, ParseFailure)]
+
+
+def _claim_lines(claims: list[str]) -> str:
+    return "".join(msgspec.json.encode({"claim": claim}).decode() + "\n" for claim in claims)
+
+
+def _queries(claim: str, rng: random.Random) -> str:
+    words = claim.split()
+    most = rng.randint(*QUERY_WORDS)
+    first = words[: most // 2]
+    return " ".join(first) + "\n" + " ".join([*words, *words[: max(1, most - len(first) - len(words))]]) + "\n"
+
+
+def _verdict(label: bool | None, rng: random.Random) -> str:
+    word = "unclear what to say" if label is None else "True" if label else "False"
+    explanation = [rng.choice(FILLER) for _ in range(rng.randint(*VERDICT_WORDS))]
+    return f"{word}\n{' '.join(explanation)}.\n"
