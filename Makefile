@@ -2,7 +2,7 @@ PY := .venv/bin/python
 UV := .venv/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format clean
+.PHONY: help setup demo up test lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,12 @@ setup: .venv/.done ## install everything into .venv, once
 	@$(UV) pip install -q --python $(PY) --no-deps -r requirements.lock
 	@$(UV) pip install -q --python $(PY) --no-deps -e .
 	@touch $@
+
+demo: setup ## start everything on this machine, ask one question, stop everything
+	@.venv/bin/alto-streams demo
+
+up: setup ## start everything on this machine and keep it running until Ctrl-C
+	@.venv/bin/alto-streams up
 
 test: setup ## everything: lint, types, import contracts, all tests
 	@$(PY) tools/check.py all

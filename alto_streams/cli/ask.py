@@ -1,0 +1,48 @@
+"""`alto-streams ask`: one request, streamed in the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from alto_streams.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(help="Ask a running system one question, and watch the answer and its verdicts stream.")(ask)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    pipeline: options.PipelineName = "factcheck",
+    mode: options.ModeChoice = options.Mode.STREAM,
+    gateway: options.Gateways = None,
+    deadline: Annotated[
+        float | None, typer.Option(min=0.001, metavar="SECONDS", help="End the request after this.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one event a line, as JSON.")] = False,
+) -> None:
+    """Ctrl-C cancels the request. Exits with 1 if the request did not end well."""
+    asyncio.run(_ask(question, pipeline, mode, options.gateways(gateway), deadline, as_json))
+
+
+async def _ask(
+    question: str, pipeline: str, mode: options.Mode, gateways: list[str], deadline: float | None, as_json: bool
+) -> None:
+    from alto_streams.cli.asking import Asked
+    from alto_streams.cli.asking import ask as follow
+    from alto_streams.cli.errors import CommandFailed
+    from alto_streams.cli.screens import screen_for
+    from alto_streams.client import Client
+    from alto_streams.local.signals import ends_on_signals
+
+    asked = Asked(pipeline, {"prompt": question}, mode, deadline)
+    async with ends_on_signals(), Client(gateways, give_up_s=options.GIVE_UP_S) as client:
+        with screen_for(pipeline, as_json) as screen:
+            transcript = await follow(client, asked, screen)
+            screen.end(transcript)
+    if transcript.status != "ok":
+        raise CommandFailed(f"the request ended {transcript.status}: {transcript.cause or 'no cause was given'}")

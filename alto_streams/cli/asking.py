@@ -1,0 +1,60 @@
+"""Sends one request and follows it to its end; whoever interrupts it, cancels the request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from alto_streams.cli.screens import Screen
+from alto_streams.cli.transcript import Transcript
+from alto_streams.client import Client, ProblemError
+from alto_streams.errors import Retryable
+from alto_streams.records import Mode
+
+CANCEL_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to ask. `deadline`: seconds from the submission."""
+
+    pipeline: str
+    input: dict[str, Any]
+    mode: Mode = Mode.STREAM
+    deadline: float | None = None
+
+
+async def ask(client: Client, asked: Asked, screen: Screen | None = None) -> Transcript:
+    """The transcript of the whole request. Times count from just before the submission.
+
+    Raises:
+        ProblemError, PartDown, EventsLost: as the client.
+    """
+    transcript = Transcript()
+    await follow(client, asked, transcript, screen)
+    return transcript
+
+
+async def follow(client: Client, asked: Asked, transcript: Transcript, screen: Screen | None = None) -> None:
+    """The same into a transcript of the caller's, who still has it if this is cancelled."""
+    began = time.monotonic()
+    request = await client.submit(asked.pipeline, asked.input, asked.mode, asked.deadline)
+    try:
+        async for event in client.events(request):
+            at_s = time.monotonic() - began
+            transcript.hear(event, at_s)
+            if screen is not None:
+                screen.show(event, transcript, at_s)
+    except asyncio.CancelledError:
+        await _cancel(client, request, asked.pipeline)
+        raise
+
+
+async def _cancel(client: Client, request: str, pipeline: str) -> None:
+    try:
+        async with asyncio.timeout(CANCEL_S):
+            await client.cancel(request, pipeline)
+    except (Retryable, ProblemError, TimeoutError):
+        pass  # it has ended already, or nobody can be told: the interruption is what the user asked for

@@ -1,0 +1,58 @@
+"""`alto-streams demo`: everything on this machine, one question, and all of it away again."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alto_streams.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(help="Start everything on this machine, ask one question, show what streams, and stop everything.")(
+        demo
+    )
+
+
+def demo(
+    question: Annotated[str | None, typer.Option(help="Another question than the built-in one.")] = None,
+    mode: options.ModeChoice = options.Mode.STREAM,
+    engine: options.Engine = None,
+    script: options.Script = None,
+    corpus: options.Corpus = None,
+) -> None:
+    """Exits with 1 if the request did not end well."""
+    target, folder = options.engine_target(engine, script), options.corpus_folder(corpus)
+    asyncio.run(_demo(question, mode, target, folder))
+
+
+async def _demo(question: str | None, mode: options.Mode, target: str | None, corpus: Path | None) -> None:
+    from alto_streams.cli.asking import Asked, ask
+    from alto_streams.cli.errors import CommandFailed
+    from alto_streams.cli.screens import screen_for
+    from alto_streams.cli.summary import FACTCHECK
+    from alto_streams.cli.system import prepared, running
+    from alto_streams.client import Client
+    from alto_streams.local.signals import ends_on_signals
+    from alto_streams.pipelines.factcheck.prompts import DEMO_QUESTION
+    from alto_streams.settings import settings
+
+    asked = Asked(FACTCHECK, {"prompt": question or DEMO_QUESTION}, mode)
+    cluster = prepared(settings(), target=target, corpus=corpus, private=True)
+    with tempfile.TemporaryDirectory(prefix="alto-demo-", ignore_cleanup_errors=True) as folder:
+        # The part that fails says where its log is, and shows its end: the folder itself need not outlive the demo.
+        async with ends_on_signals(), running(cluster, Path(folder), sys.stdout):
+            print(f"Question ({mode}): {asked.input['prompt']}", flush=True)
+            async with Client([cluster.gateway]) as client:
+                with screen_for(FACTCHECK) as screen:
+                    transcript = await ask(client, asked, screen)
+                    screen.end(transcript)
+            print(flush=True)
+    if transcript.status != "ok":
+        raise CommandFailed(f"the request ended {transcript.status}: {transcript.cause or 'no cause was given'}")

@@ -1,0 +1,43 @@
+"""`alto-streams gateway`: the HTTP API in front of the log."""
+
+from __future__ import annotations
+
+import logging.config
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(help="Serve the HTTP API; any number of gateways may run, on any machine.")(gateway)
+
+
+def gateway(
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: ALTO_GATEWAY_PORT, 8600.")] = None,
+    host: Annotated[str | None, typer.Option(help="Default: ALTO_HOST, 127.0.0.1.")] = None,
+) -> None:
+    """Runs until SIGINT or SIGTERM."""
+    from alto_streams.agents.ingress import Ingress
+    from alto_streams.gateway import PipelineInfo, create_gateway, server
+    from alto_streams.local.ports import check_free
+    from alto_streams.pipeline import load_pipelines
+    from alto_streams.settings import settings
+    from alto_streams.worker import log_config, quiet_loggers
+
+    config = settings()
+    given = {"gateway_port": port, "host": host}
+    config = config.model_copy(update={name: value for name, value in given.items() if value is not None})
+    check_free("The gateway", config.host, config.gateway_port, "ALTO_GATEWAY_PORT (or --port)")
+    logging.config.dictConfig(log_config())
+    quiet_loggers()
+    infos = {
+        name: PipelineInfo(name, pipeline.request, pipeline.root)
+        for name, pipeline in load_pipelines(config.pipelines).items()
+    }
+    # The server raises the signal that ended it once more when it is done: a clean stop then exits with 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    server(create_gateway(config, infos, Ingress(config)), config).run()

@@ -1,0 +1,78 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alto_streams.records import Mode as Mode
+from alto_streams.settings import ConfigError, settings
+
+GIVE_UP_S = 10.0
+Advance = Callable[[], None]
+
+PipelineName = Annotated[str, typer.Option(help="The pipeline.")]
+ModeChoice = Annotated[
+    Mode, typer.Option(help="stream: stages start on partial outputs; barrier: stage by stage.", case_sensitive=False)
+]
+Gateways = Annotated[
+    list[str] | None,
+    typer.Option("--gateway", metavar="URL", help="A gateway; may be given again. Default: the one of this machine."),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="local|scripted|openai:URL#MODEL", help="What runs the models. Default: ALTO_MODELS or local."
+    ),
+]
+Script = Annotated[Path | None, typer.Option(metavar="FILE", help="The recording for --engine scripted.")]
+Corpus = Annotated[Path | None, typer.Option(metavar="DIR", help="A folder of text files to search for evidence.")]
+Workers = Annotated[int, typer.Option("--workers-per-stage", min=1, max=64, help="Processes per stage and model.")]
+
+
+def default_gateway() -> str:
+    """Where a system of this machine has its gateway."""
+    return f"http://{settings().host}:{settings().gateway_port}"
+
+
+def gateways(given: list[str] | None) -> list[str]:
+    """The addresses of gateways.
+
+    Raises:
+        ConfigError: one is no HTTP address.
+    """
+    for address in given or []:
+        if not address.startswith(("http://", "https://")):
+            raise ConfigError(f"--gateway {address}: expected an address such as http://127.0.0.1:8600")
+    return given or [default_gateway()]
+
+
+def engine_target(engine: str | None, script: Path | None) -> str | None:
+    """The target for every model, as in ALTO_MODELS; None leaves those of ALTO_MODELS.
+
+    Raises:
+        ConfigError: no such engine, or --script without --engine scripted, or the other way round.
+    """
+    if engine == "scripted":
+        if script is None:
+            raise ConfigError("--engine scripted: it needs the recording; add --script FILE")
+        if not script.is_file():
+            raise ConfigError(f"--script {script}: no such file")
+        return f"scripted:{script.resolve()}"
+    if script is not None:
+        raise ConfigError(f"--script {script}: only --engine scripted takes a recording")
+    if engine is None or engine == "local":
+        return engine
+    if engine.startswith("openai:") and "#" in engine:
+        return engine
+    raise ConfigError(f"--engine {engine}: expected local, scripted or openai:URL#MODEL")
+
+
+def corpus_folder(given: Path | None) -> Path | None:
+    """The folder, made absolute for the workers. Raises `ConfigError` if there is none."""
+    if given is not None and not given.is_dir():
+        raise ConfigError(f"--corpus {given}: no such folder")
+    return None if given is None else given.resolve()

@@ -1,0 +1,160 @@
+"""`alto-streams run`: every request of a file, through the running system or one that it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alto_streams.cli import options
+
+if TYPE_CHECKING:
+    from alto_streams.cli.batch import Batch, Row
+
+USAGE = (
+    "Send every request of a JSONL file (id, prompt) and write one JSON line for each (id, status, answer, claims, "
+    "timings), in the order of the input. Uses the system at --gateway, else the one that answers at the default "
+    "address, else one that it starts; --engine, --script, --corpus and --workers-per-stage always start one."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run, and how."""
+
+    pipeline: str
+    mode: options.Mode
+    at_once: int
+    rate: float | None
+    out: Path
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(help=USAGE)(run)
+
+
+def run(
+    input_file: Annotated[Path, typer.Option("--input", metavar="FILE", help="JSONL with id and prompt.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the results go; replaced if it is there.")],
+    pipeline: options.PipelineName = "factcheck",
+    mode: options.ModeChoice = options.Mode.STREAM,
+    engine: options.Engine = None,
+    script: options.Script = None,
+    corpus: options.Corpus = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Requests a second, evenly spaced.")] = None,
+    at_once: Annotated[int, typer.Option(min=1, max=512, help="Requests under way at once.")] = 8,
+    workers: options.Workers = 1,
+    gateway: options.Gateways = None,
+) -> None:
+    """Exits with 1 if a request did not end well. Ctrl-C cancels what is under way and writes what is done."""
+    from alto_streams.cli.batch import read_rows
+    from alto_streams.cli.errors import CommandFailed
+    from alto_streams.cli.system import prepared
+    from alto_streams.settings import ConfigError, settings
+
+    rows = read_rows(input_file)
+    if not out.resolve().parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.resolve().parent}")
+    target, folder = options.engine_target(engine, script), options.corpus_folder(corpus)
+    wants_own = target is not None or folder is not None or workers > 1
+    if gateway and wants_own:
+        raise ConfigError("--gateway: the system there has its own engine and workers; leave out the options for one")
+    plan = Plan(pipeline, mode, at_once, rate, out)
+    addresses = options.gateways(gateway)
+    if gateway or (not wants_own and _answers(addresses[0])):
+        failed = asyncio.run(_through(addresses, rows, plan))
+    else:
+        cluster = prepared(settings(), target=target, corpus=folder, workers=workers, private=True)
+        failed = asyncio.run(_through_own(cluster, rows, plan))
+    if failed:
+        raise CommandFailed(f"{failed} of {len(rows)} requests did not end well; {out} says why")
+
+
+async def _through(gateways: list[str], rows: list[Row], plan: Plan) -> int:
+    from alto_streams.local.signals import ends_on_signals
+
+    async with ends_on_signals():
+        return await _send(gateways, rows, plan)
+
+
+async def _through_own(cluster: object, rows: list[Row], plan: Plan) -> int:
+    from alto_streams.cli.system import running
+    from alto_streams.local.cluster import Cluster
+    from alto_streams.local.signals import ends_on_signals
+
+    assert isinstance(cluster, Cluster)  # noqa: S101  imported late
+    with tempfile.TemporaryDirectory(prefix="alto-run-", ignore_cleanup_errors=True) as folder:
+        async with ends_on_signals(), running(cluster, Path(folder)) as supervisor:
+            sending = asyncio.create_task(_send([cluster.gateway], rows, plan))
+            broken = asyncio.create_task(supervisor.wait())
+            try:
+                await asyncio.wait({sending, broken}, return_when=asyncio.FIRST_COMPLETED)
+                if not sending.done():
+                    broken.result()
+                return await sending
+            finally:
+                broken.cancel()
+                sending.cancel()
+                await asyncio.gather(sending, broken, return_exceptions=True)
+
+
+async def _send(gateways: list[str], rows: list[Row], plan: Plan) -> int:
+    """Sends all, writes what there is in any case, and returns how many did not end well."""
+    from alto_streams.cli.batch import Batch
+    from alto_streams.client import Client
+
+    async with Client(gateways) as client, _progress(len(rows)) as advance:
+        batch = Batch(client, plan.pipeline, plan.mode, plan.at_once, plan.rate, advance)
+        try:
+            await batch.run(rows)
+        except* Exception as group:
+            raise group.exceptions[0] from None
+        finally:
+            _write(batch, rows, plan.out)
+    return sum(outcome.status != "ok" for outcome in batch.outcomes.values())
+
+
+def _write(batch: Batch, rows: list[Row], out: Path) -> None:
+    beside = out.with_name(out.name + ".part")
+    beside.write_bytes(b"".join(line + b"\n" for line in batch.lines(rows)))
+    beside.replace(out)
+
+
+@asynccontextmanager
+async def _progress(total: int) -> AsyncIterator[options.Advance]:
+    """A bar on a terminal; elsewhere a line now and then."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    done = 0
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        if done == total or done % max(1, total // 10) == 0:
+            print(f"{done}/{total} requests done", file=sys.stderr, flush=True)
+
+    if not console.is_terminal:
+        yield tell
+        return
+    with Progress("requests", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("requests", total=total)
+        yield lambda: bar.advance(task)
+
+
+def _answers(gateway: str) -> bool:
+    from urllib.parse import urlsplit
+
+    from alto_streams.local.ping import http_answers
+
+    at = urlsplit(gateway)
+    return http_answers(at.hostname or "127.0.0.1", at.port or 80, "/healthz")

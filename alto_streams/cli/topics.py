@@ -1,0 +1,73 @@
+"""`alto-streams topics`: makes, verifies and infers the topics of `topics.yaml`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer
+
+from alto_streams.cli.errors import CommandFailed
+from alto_streams.pipeline import Pipeline, load_pipelines
+from alto_streams.settings import settings
+from alto_streams.topics import TopicsFile, TopicSpec, load_topics, required_topics, to_yaml
+
+app = typer.Typer(
+    help="Make and verify the topics of topics.yaml (ALTO_TOPICS_FILE) on the broker (ALTO_BROKER).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def apply() -> None:
+    """Create the topics that are missing. A partition count is never changed in place."""
+    from alto_streams.agents import topic_admin
+
+    config, wanted = settings(), _wanted()
+    applied = asyncio.run(topic_admin.apply(config.broker, wanted.specs, config.replication))
+    for name in applied.created:
+        typer.echo(f"created {name}")
+    typer.echo(f"{len(applied.created)} topics created, {len(wanted.specs) - len(applied.created)} were there")
+    _say_differences([str(one) for one in applied.differing])
+
+
+@app.command()
+def check() -> None:
+    """Say in what the broker's topics are not as wanted; exit code 1 if they are not."""
+    from alto_streams.agents import topic_admin
+
+    wanted = _wanted()
+    found = asyncio.run(topic_admin.check(settings().broker, wanted.specs))
+    _say_differences([str(one) for one in found])
+    typer.echo(f"all {len(wanted.specs)} topics are as {wanted.source} says")
+
+
+@app.command()
+def infer() -> None:
+    """Print the block of topics.yaml that the pipelines (ALTO_PIPELINES) need."""
+    typer.echo(to_yaml(_required(load_pipelines(settings().pipelines))), nl=False)
+
+
+def _required(pipelines: dict[str, Pipeline]) -> list[TopicSpec]:
+    specs: list[TopicSpec] = []
+    for pipeline in pipelines.values():
+        callers = [stage for stages in pipeline.models().values() for stage in stages]
+        specs += required_topics(pipeline.name, list(pipeline.stages), callers)
+    return specs
+
+
+def _wanted() -> TopicsFile:
+    config = settings()
+    topics = load_topics(config.topics_file)
+    lacking = topics.lacks(_required(load_pipelines(config.pipelines)))
+    if lacking:
+        remedy = "add what `alto-streams topics infer` prints"
+        raise CommandFailed("\n".join([*lacking, f"{len(lacking)} differences; {remedy}"]))
+    return topics
+
+
+def _say_differences(differences: list[str]) -> None:
+    for difference in differences:
+        typer.echo(difference)
+    if differences:
+        raise CommandFailed(f"{len(differences)} differences from what is wanted")
