@@ -23,8 +23,9 @@ REMEDY = "start it (`alto-streams up`) or point ALTO_BROKER at it"
 class Ingress:
     """Appends requests and cancellations. `start` does not wait for the broker; connecting goes on in the background.
 
-    One idempotent producer, rebuilt after any failed send: its sequence numbers may be out of step with the broker's
-    by then. A send that failed may have reached the log all the same, so a retry of it must use the same request id.
+    Its producer is rebuilt after any failed send. It needs no producer id (Tansu hands out none): a request's id, and what
+    a cancel says, make a record that comes twice harmless. So a send that failed may have reached the log all the same,
+    and a retry of it must use the same request id.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -115,7 +116,6 @@ class Ingress:
                 bootstrap_servers=bootstrap_servers(self._address),
                 client_id="alto-gateway",
                 acks="all",
-                enable_idempotence=True,
                 linger_ms=0,
                 request_timeout_ms=int(self._timeout_s * 1000),
             )
@@ -136,7 +136,7 @@ class Ingress:
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
-    # An idempotent producer never gives a batch up, and its stop() waits for all of them: without a broker, for ever.
+    # A producer's stop() waits for all its batches: without a broker, for as long as their timeout.
     producer._message_accumulator.fail_all(KafkaConnectionError("the producer is being rebuilt"))
     with contextlib.suppress(KafkaError, OSError):
         await producer.stop()

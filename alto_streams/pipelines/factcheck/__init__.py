@@ -2,8 +2,8 @@
 
     question -> answer (sentences) -> claims -> two queries each -> evidence -> verdict -> report
 
-After FacTool (Chern et al. 2023), but each verdict joins exactly the evidence of its own claim, and every call starts as
-soon as its inputs exist.
+After FacTool (Chern et al. 2023), but each verdict joins exactly the evidence of its own claim, and every call starts
+as soon as its inputs exist.
 """
 
 from __future__ import annotations
