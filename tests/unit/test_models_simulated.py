@@ -1,0 +1,163 @@
+"""The reference engine: the step function against the reference simulation, and the clock on top of it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import random
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from alto_streams.models.simulated import Batch, Job, Progress, RealTime, Timing, token_count
+
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "limit_sim.py"
+CLASSES = {"answer": 40, "claims": 580, "queries": 300, "verdict": 340}
+
+Arrival = tuple[float, Job]
+
+
+def arrivals(seed: int, rate: float) -> list[Arrival]:
+    rng = random.Random(seed)
+    at, found = 0.0, []
+    for _ in range(300):
+        at += rng.expovariate(rate)
+        name = rng.choice(list(CLASSES))
+        found.append((at, Job(name, CLASSES[name], rng.randint(5, 900), rng.randint(1, 120))))
+    return found
+
+
+def virtual(calls: list[Arrival], timing: Timing) -> dict[int, tuple[float, float]]:
+    """Each call's time of the first and of the last token."""
+    batch, now, arrived = Batch(timing), 0.0, 0
+    times: dict[int, tuple[float, float]] = {}
+    while len(times) < len(calls) or batch.running:
+        if not batch.running and not batch.waiting:
+            now = max(now, calls[arrived][0])
+        while arrived < len(calls) and calls[arrived][0] <= now:
+            batch.submit(arrived, calls[arrived][1])
+            arrived += 1
+        length = batch.begin()
+        assert length is not None
+        now += length
+        for progress in batch.finish():
+            assert isinstance(progress.key, int)
+            times[progress.key] = (times.get(progress.key, (now, now))[0], now)
+    return times
+
+
+def _reference() -> ModuleType:
+    if not REFERENCE.is_file():
+        pytest.skip(f"{REFERENCE.name} is not at hand: it lies in the folder shared next to the repository")
+    spec = importlib.util.spec_from_file_location("limit_sim", REFERENCE)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("rate", [0.5, 8.0, 60.0])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_agrees_with_the_reference_simulation(seed: int, rate: float) -> None:
+    module = _reference()
+    calls = arrivals(seed, rate)
+    sim = module.Sim()
+    engine = module.Engine(sim, 0.012, 0.00025, 0.00009, 64)
+    times: dict[int, tuple[float, float]] = {}
+
+    def submit(number: int, job: Job) -> None:
+        def on(done: int, last: bool) -> None:
+            times[number] = (times.get(number, (sim.t, sim.t))[0], sim.t)
+
+        # The reference orders by priority, then by arrival; one priority for all is first come, first served.
+        call = {"kind": job.prompt_class, "prefix": job.prefix, "suffix": job.own, "out": job.output}
+        engine.submit({**call, "on": on, "prio": 0})
+
+    for number, (at, job) in enumerate(calls):
+        sim.at(at, lambda number=number, job=job: submit(number, job))
+    sim.go(1e9)
+    ours = virtual(calls, Timing())
+    assert ours.keys() == times.keys()
+    for number, (first, last) in times.items():
+        assert ours[number] == pytest.approx((first, last), abs=1e-6)
+
+
+def test_costs_of_a_step() -> None:
+    batch = Batch()
+    batch.submit("a", Job("claims", 580, 20, 2))
+    assert batch.begin() == pytest.approx(0.012 + 0.00025 + 0.00009 * 600)
+    assert batch.finish() == [Progress("a", 1, False, 0)]
+    batch.submit("b", Job("claims", 580, 20, 1))
+    assert batch.begin() == pytest.approx(0.012 + 2 * 0.00025 + 0.00009 * 20)
+    assert batch.finish() == [Progress("a", 2, True, 0), Progress("b", 1, True, 580)]
+    assert batch.begin() is None
+
+
+def test_bounds_of_a_batch() -> None:
+    batch = Batch(Timing(max_running=3, max_prefill=100))
+    for number in range(5):
+        batch.submit(number, Job("answer", 0, 60, 1), priority=-number)
+    batch.begin()
+    assert [progress.key for progress in batch.finish()] == [4, 3]
+    assert batch.waiting == 3
+
+
+def test_a_small_cache_forgets_the_least_recent_class() -> None:
+    batch = Batch(Timing(prefixes=2))
+    cached = []
+    for name in ("a", "b", "a", "c", "a", "b"):
+        batch.submit(name, Job(name, 100, 1, 1))
+        batch.begin()
+        cached += [progress.cached for progress in batch.finish()]
+    assert cached == [0, 0, 100, 0, 100, 0]
+
+
+def test_an_aborted_call_leaves_the_batch_at_once() -> None:
+    batch = Batch(Timing(max_running=1))
+    for key in ("a", "b", "c"):
+        batch.submit(key, Job("answer", 0, 1, 5))
+    batch.begin()
+    batch.abort("a")
+    batch.abort("b")
+    assert batch.finish() == []
+    batch.begin()
+    assert [progress.key for progress in batch.finish()] == ["c"]
+
+
+def test_steps_are_begun_and_finished_in_turn() -> None:
+    batch = Batch()
+    with pytest.raises(RuntimeError):
+        batch.finish()
+    batch.submit("a", Job("answer", 0, 1, 5))
+    batch.begin()
+    with pytest.raises(RuntimeError):
+        batch.begin()
+
+
+async def test_real_time_runs_all_calls_in_one_clock() -> None:
+    timing = Timing(base_s=0.004, running_s=0.0, prefill_s=0.0)
+    clock, heard = RealTime(Batch(timing)), list[tuple[str, int]]()
+    loop, finished = asyncio.get_running_loop(), asyncio.Event()
+    began = loop.time()
+
+    def listen(progress: Progress, name: str) -> None:
+        heard.append((name, progress.done))
+        if progress.last and name == "b":
+            finished.set()
+
+    for name in ("a", "b", "c"):
+        clock.submit(name, Job("answer", 0, 1, 20), partial(listen, name=name))
+    clock.abort("c")
+    async with asyncio.timeout(10):
+        await finished.wait()
+    assert heard == [(name, done) for done in range(1, 21) for name in ("a", "b")]
+    # Twenty steps for both together; were they run one after the other, it would be forty.
+    assert loop.time() - began >= 20 * 0.004 - 0.001
+    await clock.close()
+
+
+def test_tokens_of_a_text() -> None:
+    assert [token_count(text) for text in ("", "one", "one two three four")] == [2, 2, 5]
