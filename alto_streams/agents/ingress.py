@@ -23,9 +23,9 @@ REMEDY = "start it (`alto-streams up`) or point ALTO_BROKER at it"
 class Ingress:
     """Appends requests and cancellations. `start` does not wait for the broker; connecting goes on in the background.
 
-    Its producer is rebuilt after any failed send. It needs no producer id (Tansu hands out none): a request's id, and what
-    a cancel says, make a record that comes twice harmless. So a send that failed may have reached the log all the same,
-    and a retry of it must use the same request id.
+    Its producer is rebuilt after any failed send. It needs no producer id (Tansu hands out none): a request's id, and
+    what a cancel says, make a record that comes twice harmless. A send that failed may have reached the log all the
+    same, so a retry of it must use the same request id.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TypeVar
 
+from alto_streams.parsers import Sentences
 from alto_streams.pipeline import Parser, Prompt
 from alto_streams.pipelines.factcheck.search import Passage
 from alto_streams.records import Message
@@ -43,8 +44,8 @@ Sentence: The currency of Nepal is the rupee.
 {"claim": "The currency of Nepal is the rupee."}
 
 """
-# Two line ends close a case; the grammar allows them after one to three claims.
-CLAIMS_GRAMMAR = r"""root ::= line{1,3} "\n"
+# Two line ends close a case; the grammar allows them after any claim, and asks for them after MOST.
+CLAIMS_GRAMMAR = r"""root ::= line{1,MOST} "\n"
 line ::= "{\"claim\": \"" [^"\\\x00-\x1f]{1,240} "\"}\n"
 """
 
@@ -90,25 +91,29 @@ def _case(fact: str, statement: str) -> str:
 VERDICT_EXAMPLES = "".join(
     f"{_case(fact, statement)} {'correct' if label else 'wrong'}\n\n" for fact, statement, label in _CASES
 )
+ANSWER_TOKENS = 320
+# Of one sentence; a whole answer, in barrier mode, has as many times more as it has sentences.
+CLAIMS_TOKENS, CLAIMS_LINES = 200, 3
 NO_FACT = "Nothing is known about it."
 
 
 def answer(question: str, parse: Parser[T]) -> Prompt[T]:
     """The chatbot's answer: a few plain sentences."""
-    return Prompt(ANSWER, question, parse, max_tokens=120, subject=question)
+    return Prompt(ANSWER, question, parse, max_tokens=ANSWER_TOKENS, subject=question)
 
 
 def claims(sentence: str, parse: Parser[T]) -> Prompt[T]:
     """The claims of one sentence (or of a whole answer), one JSON line each."""
     case = f"{CLAIMS_EXAMPLES}Sentence: {_flat(sentence)}\n"
+    sentences = max(1, len(Sentences(str).feed(sentence + "\n")))
     return Prompt(
         CLAIMS,
         case,
         parse,
-        max_tokens=160,
+        max_tokens=CLAIMS_TOKENS * sentences,
         subject=sentence,
         stop=["\n\n"],
-        grammar=CLAIMS_GRAMMAR,
+        grammar=CLAIMS_GRAMMAR.replace("MOST", str(CLAIMS_LINES * sentences)),
         turn="assistant",
     )
 

@@ -16,7 +16,7 @@ THRESHOLD = 0.0
 MAX_LINE_CHARS = 200
 
 
-class Verdict(Record, frozen=True):
+class Verdict(Record):
     """A claim's verdict; `confidence` (0.5 to 1) is there if the engine gave log-probabilities."""
 
     claim: str
