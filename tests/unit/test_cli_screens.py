@@ -1,0 +1,140 @@
+"""What a request looks like while it runs, from recorded events."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from alto_streams.cli.factcheck_view import claims_of, marks_of
+from alto_streams.cli.screens import JsonScreen, LiveScreen, PlainScreen, Screen, screen_for
+from alto_streams.cli.timeline import Bar, gantt
+from alto_streams.cli.transcript import Transcript
+from alto_streams.client import ClientEvent
+from alto_streams.records import EventKind as Kind
+
+CLAIM, OTHER = "Paris is the capital of France.", "It has ten rivers."
+EVIDENCE = [{"source": "countries/france.txt", "text": "The capital of\nFrance is \x1b[31mParis."}]
+VERDICT = {"claim": CLAIM, "verdict": True, "confidence": 0.91, "evidence": EVIDENCE}
+FAILED = {"value": None, "status": "failed", "cause": "no verdict in the output"}
+REPORT = {
+    "claims": [
+        {**VERDICT, "status": "ok", "cause": None},
+        {"claim": OTHER, "verdict": None, "confidence": None, "status": "failed", "cause": "x", "evidence": []},
+    ]
+}
+RECORDED: list[tuple[float, Kind, str, str, Any]] = [
+    (0.1, Kind.ACCEPTED, "report", "", {"mode": "stream"}),
+    (0.2, Kind.CHUNK, "answer", "", {"text": "Paris is the cap"}),
+    (0.4, Kind.CHUNK, "answer", "", {"text": "ital of France. It has"}),
+    (0.5, Kind.ITEM, "claims", "0/0", {"value": {"claim": CLAIM}}),
+    (0.8, Kind.ITEM, "verdict", "0/0/0", {"value": VERDICT}),
+    (0.9, Kind.CHUNK, "answer", "", {"text": " ten rivers."}),
+    (1.0, Kind.CLOSE, "answer", "", {"count": 2}),
+    (1.2, Kind.ITEM, "claims", "1/0", {"value": {"claim": OTHER}}),
+    (1.6, Kind.ITEM, "verdict", "1/0/0", FAILED),
+    (2.0, Kind.DONE, "report", "", {"status": "ok", "result": REPORT}),
+]
+
+
+def played(screen: Screen, recorded: list[tuple[float, Kind, str, str, Any]] = RECORDED) -> Transcript:
+    transcript = Transcript()
+    with screen:
+        for number, (at_s, kind, stage, path, body) in enumerate(recorded):
+            event = ClientEvent(number, kind, stage, path, number, 0, body)
+            transcript.hear(event, at_s)
+            screen.show(event, transcript, at_s)
+        screen.end(transcript)
+    return transcript
+
+
+def test_plain_lines_are_whole_in_order_and_free_of_control_codes() -> None:
+    out = io.StringIO()
+    played(PlainScreen("factcheck", out))
+    text = out.getvalue()
+    assert all(char == "\n" or char.isprintable() for char in text)
+    live = text.split("\n\n")[0].splitlines()
+    assert [line.split(" s  ")[1].split()[0] for line in live] == [
+        "answer",
+        "claim",
+        "verdict",
+        "answer",
+        "claim",
+        "verdict",
+    ]
+    assert live[0].endswith("answer   Paris is the capital of France.")
+    assert live[2].endswith(f"TRUE 0.91 {CLAIM}")
+    assert live[3].endswith("It has ten rivers.")
+    assert "NO VERDICT" in live[5]
+    assert "no verdict in the output" in live[5]
+
+
+def test_the_summary_has_evidence_and_times() -> None:
+    out = io.StringIO()
+    transcript = played(PlainScreen("factcheck", out))
+    summary = out.getvalue().split("\n\n", 1)[1]
+    assert "countries/france.txt: The capital of France is [31mParis." in summary
+    assert dict(marks_of(transcript)) == {
+        "first token": 0.2,
+        "first claim": 0.5,
+        "first verdict": 0.8,
+        "answer end": 1.0,
+        "last verdict": 1.6,
+        "done": 2.0,
+    }
+    assert "first verdict     0.80 s" in summary
+
+
+def test_json_is_one_event_a_line_that_reads_back() -> None:
+    out = io.StringIO()
+    played(JsonScreen(out))
+    events = [msgspec.json.decode(line, type=ClientEvent) for line in out.getvalue().splitlines()]
+    assert [event.kind for event in events] == [each[1] for each in RECORDED]
+    assert events[-1].body["result"] == REPORT
+
+
+@pytest.mark.parametrize("height", [5, 12, 60])
+def test_the_live_screen_never_draws_more_than_the_terminal_holds(height: int) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=60, height=height)
+    screen = LiveScreen("factcheck", console)
+    long = [(0.3, Kind.CHUNK, "answer", "", {"text": "Many words follow here. " * 200})]
+    transcript = played(screen, [*RECORDED[:2], *long, *RECORDED[2:]])
+    drawn = console.render_lines(screen._drawn(transcript, height))
+    assert len(drawn) <= max(height, 8)
+    assert any("TRUE 0.91" in "".join(part.text for part in line) for line in drawn)
+
+
+def test_standard_output_that_is_no_terminal_gets_plain_lines() -> None:
+    assert isinstance(screen_for("factcheck", out=io.StringIO()), PlainScreen)
+
+
+def test_another_pipeline_is_shown_by_its_items_and_result() -> None:
+    out = io.StringIO()
+    recorded = [
+        (0.1, Kind.ITEM, "points", "0", {"value": {"text": "a point"}}),
+        (0.2, Kind.DONE, "summary", "", {"status": "failed", "result": None, "cause": "deadline exceeded"}),
+    ]
+    played(PlainScreen("summaries", out), recorded)
+    assert "points   0 " in out.getvalue()
+    assert "The request ended failed: deadline exceeded" in out.getvalue()
+
+
+def test_a_retraction_takes_items_back() -> None:
+    transcript = played(PlainScreen("factcheck", io.StringIO()), RECORDED[:5])
+    event = ClientEvent(99, Kind.RETRACTED, "claims", "0", 0, 0, {})
+    transcript.hear(event, 1.0)
+    assert claims_of(transcript) == []
+
+
+def test_the_chart_keeps_its_width_and_its_scale() -> None:
+    lines = gantt([Bar("answer", 0.0, 5.0), Bar("claim 1", 5.0, 10.0)], 80)
+    assert len({len(line.split("|")[1]) for line in lines}) == 1
+    assert all(len(line) <= 80 for line in lines)
+    first, second = (line.split("|")[1] for line in lines)
+    assert abs(first.count("#") - second.count("#")) <= 1
+    assert first.rstrip().endswith("#")
+    assert second.index("#") >= len(first.rstrip()) - 1
+    assert gantt([], 80) == []

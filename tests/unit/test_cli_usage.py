@@ -1,0 +1,102 @@
+"""Wrong usage: one clear line, the right exit code, and nothing started or sent."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from alto_streams import __version__
+from alto_streams.cli import run_command
+from alto_streams.cli.batch import read_rows
+from alto_streams.cli.options import engine_target, gateways
+from alto_streams.cli.worker import role_of
+from alto_streams.pipeline import load_pipelines
+from alto_streams.settings import ConfigError
+
+PIPELINES = load_pipelines(["alto_streams.pipelines.factcheck"])
+
+
+@pytest.mark.parametrize("command", ["", "demo", "up", "ask", "run", "worker", "gateway", "topics"])
+def test_help_says_what_a_command_is_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([*command.split(), "--help"]) == 0
+    assert "Usage: alto-streams" in capsys.readouterr().out
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"alto-streams {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "nonsense"),
+        (["ask"], "question"),
+        (["ask", "Why?", "--mode", "sideways"], "sideways"),
+        (["ask", "Why?", "--gateway", "localhost:8600"], "http://127.0.0.1:8600"),
+        (["demo", "--engine", "abacus"], "local, scripted or openai:URL#MODEL"),
+        (["up", "--engine", "scripted"], "add --script FILE"),
+        (["up", "--corpus", "/nowhere"], "no such folder"),
+        (["run", "--input", "/nowhere.jsonl", "--out", "x"], "/nowhere.jsonl: cannot be read"),
+        (["worker"], "name one of a stage, --model NAME or --egress"),
+        (["worker", "nonsense"], "answer, claims, queries, evidence, verdict, report"),
+        (["worker", "--model", "nonsense"], "chat, judge"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("alto-streams: ")
+    assert said.lower() in error.lower()
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"id": "a", "prompt": "Why?"}\n{"id": "b"\n', "line 2: "),
+        ('{"id": "a", "prompt": "Why?"}\n\n{"id": "b"}\n', "line 3: .*`prompt`"),
+        ('{"id": 7, "prompt": "Why?"}\n', "line 1: .*`str`"),
+        ('{"id": "a", "prompt": " "}\n', "line 1: the prompt is empty"),
+        ('{"id": "a", "prompt": "x"}\n{"id": "a", "prompt": "y"}\n', "line 2: id 'a' stands in line 1"),
+        ("\n", "it holds no request"),
+    ],
+)
+def test_a_malformed_line_is_named(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        read_rows(path)
+
+
+def test_other_fields_of_a_row_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"id": "a", "prompt": "Why?", "label": true}\n')
+    assert [(row.id, row.prompt) for row in read_rows(path)] == [("a", "Why?")]
+
+
+def test_roles() -> None:
+    assert role_of("claims", None, False, None, PIPELINES) == "stage:factcheck.claims"
+    assert role_of(None, "judge", False, None, PIPELINES) == "model:judge"
+    assert role_of(None, None, True, "factcheck", PIPELINES) == "egress:factcheck"
+    with pytest.raises(ConfigError, match="known: factcheck"):
+        role_of("claims", None, False, "other", PIPELINES)
+
+
+def test_engines(tmp_path: Path) -> None:
+    script = tmp_path / "script.jsonl"
+    script.write_text("{}")
+    assert engine_target("scripted", script) == f"scripted:{script}"
+    assert engine_target("openai:http://h:1/v1#m", None) == "openai:http://h:1/v1#m"
+    assert engine_target(None, None) is None
+    with pytest.raises(ConfigError, match="only --engine scripted"):
+        engine_target("local", script)
+
+
+def test_the_default_gateway_is_that_of_this_machine() -> None:
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", gateways(None)[0])
+    assert gateways(["https://a", "http://b"]) == ["https://a", "http://b"]
