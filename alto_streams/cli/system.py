@@ -66,13 +66,15 @@ async def running(cluster: Cluster, logs: Path, out: TextIO | None = None) -> As
         PartFailed, ConfigError, PartDown: a part did not start; nothing is left running then.
     """
     said = Progress(len(cluster.parts), out or sys.stderr)
-    async with Supervisor(cluster.parts, logs, said) as supervisor:
-        said.up()
-        try:
-            yield supervisor
-        finally:
-            said.stopping()
-    said.stopped()
+    try:
+        async with Supervisor(cluster.parts, logs, said) as supervisor:
+            said.up()
+            try:
+                yield supervisor
+            finally:
+                said.stopping()
+    finally:
+        said.stopped()
 
 
 class Progress:

@@ -1,0 +1,96 @@
+"""Following a request to its end, and what an interruption leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from alto_streams.cli.asking import Asked, ask
+from alto_streams.cli.batch import Batch, Row
+from alto_streams.client import Client, ClientEvent, ProblemError
+from alto_streams.records import EventKind, Mode
+
+DONE = ClientEvent(2, EventKind.DONE, "report", "", 0, 0, {"status": "ok", "result": {"claims": []}})
+TEXT = ClientEvent(1, EventKind.CHUNK, "answer", "", 0, 0, {"text": "It is"})
+
+
+class Recorded(Client):
+    """Answers from a recording; prompts that contain `hangs` never end, those with `bad` are refused."""
+
+    def __init__(self) -> None:
+        super().__init__(["http://127.0.0.1:1"])
+        self.cancelled: list[str] = []
+        self.under_way = 0
+        self.most = 0
+        self.hanging = asyncio.Event()
+
+    async def __aenter__(self) -> Recorded:
+        return self
+
+    async def submit(self, pipeline: str, input: Any, *_: Any, **__: Any) -> str:
+        if "bad" in input["prompt"]:
+            raise ProblemError(422, {"field": "input.prompt", "detail": "is bad"})
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        return str(input["prompt"])
+
+    async def events(self, request: str, last_event_id: int | None = None) -> AsyncIterator[ClientEvent]:
+        yield TEXT
+        await asyncio.sleep(0)
+        if "hangs" in request:
+            self.hanging.set()
+            await asyncio.Event().wait()
+        self.under_way -= 1
+        yield DONE
+
+    async def cancel(self, request: str, pipeline: str | None = None) -> None:
+        self.cancelled.append(request)
+
+
+@pytest.fixture
+def batch_of() -> Callable[..., Batch]:
+    def make(client: Client, at_once: int = 8, on_done: Callable[[], None] = lambda: None) -> Batch:
+        return Batch(client, "factcheck", Mode.STREAM, at_once, None, on_done)
+
+    return make
+
+
+async def test_an_interrupted_request_is_cancelled() -> None:
+    async with Recorded() as client:
+        asking = asyncio.create_task(ask(client, Asked("factcheck", {"prompt": "hangs"})))
+        await asyncio.wait_for(client.hanging.wait(), 5)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert client.cancelled == ["hangs"]
+
+
+async def test_an_interrupted_batch_keeps_what_is_done_and_cancels_the_rest(batch_of: Callable[..., Batch]) -> None:
+    rows = [Row("a", "first"), Row("b", "hangs"), Row("c", "third")]
+    async with Recorded() as client:
+        ended = asyncio.Semaphore(0)
+        batch = batch_of(client, on_done=ended.release)
+        running = asyncio.create_task(batch.run(rows))
+        await asyncio.wait_for(client.hanging.wait(), 5)
+        for _ in ("a", "c"):
+            await asyncio.wait_for(ended.acquire(), 5)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert {key: each.status for key, each in batch.outcomes.items()} == {"a": "ok", "b": "cancelled", "c": "ok"}
+        assert batch.outcomes["b"].answer == "It is"
+        assert client.cancelled == ["hangs"]
+        assert [line[:9] for line in batch.lines(rows)] == [b'{"id":"a"', b'{"id":"b"', b'{"id":"c"']
+
+
+async def test_a_batch_keeps_its_bound_and_goes_on_after_a_refusal(batch_of: Callable[..., Batch]) -> None:
+    rows = [Row(str(number), "bad" if number == 3 else f"prompt {number}") for number in range(20)]
+    async with Recorded() as client:
+        batch = batch_of(client, 4)
+        await batch.run(rows)
+        assert client.most <= 4
+        assert sum(each.status == "ok" for each in batch.outcomes.values()) == 19
+        assert batch.outcomes["3"].cause == "input.prompt: is bad"
