@@ -108,6 +108,7 @@ def _language_end(language: str) -> Callable[[str, str], bool]:
         marked = text.rstrip(CLOSERS)
         if not has_word or not marked or marked[-1] not in ".!?…。":
             return False
+        marked = marked.encode("utf-8", "replace").decode()  # half a surrogate pair is no text for the library
         # The library looks at the next word; a name is the word that ends nothing by itself.
         return len(sentencex.get_sentence_boundaries(language, f"{marked} X")) > len(
             sentencex.get_sentence_boundaries(language, marked)
