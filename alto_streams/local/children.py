@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from alto_streams.local import guard
+from alto_streams.local.forks import Fork, Nursery, is_fork
 
 TAIL_BYTES = 4_000
 
@@ -18,7 +19,7 @@ TAIL_BYTES = 4_000
 class Child:
     """One running child. Its output goes to `log`; `tail` is the end of it, for error messages."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path, start: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | Fork, log: Path, start: int) -> None:
         self._process, self.log, self._start = process, log, start
 
     @property
@@ -53,6 +54,7 @@ class Children:
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._guard: subprocess.Popen[bytes] | None = None
+        self._nursery = Nursery()
 
     def open(self) -> None:
         """Start the guard. In a group of its own: a Ctrl-C in the terminal must not reach it."""
@@ -64,6 +66,12 @@ class Children:
     async def start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> Child:
         """Raises `OSError` if the command cannot be run."""
         path = self._logs / f"{name}.log"
+        process: asyncio.subprocess.Process | Fork
+        if is_fork(command):
+            start = path.stat().st_size if path.exists() else 0
+            process = await self._nursery.start(name, command, env, path.absolute())
+            self._tell("+", process.pid)
+            return Child(process, path, start)
         with path.open("ab") as log:
             start = log.tell()
             process = await asyncio.create_subprocess_exec(
@@ -84,8 +92,9 @@ class Children:
         self._tell("-", child.pid)
         return code
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """The guard ends what is left, which should be nothing, and then itself."""
+        await self._nursery.close()
         if self._guard is None:
             return
         if self._guard.stdin is not None:

@@ -9,12 +9,11 @@ The engine loads its weights while the workers start; an LM worker waits for it 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from alto_streams.agents import topic_admin
-from alto_streams.local import ping, servers
+from alto_streams.local import forks, ping, servers
 from alto_streams.local.ports import check_free, free_ports
 from alto_streams.local.supervisor import Part
 from alto_streams.models.local import MODEL_NAME
@@ -22,7 +21,6 @@ from alto_streams.pipeline import Pipeline
 from alto_streams.settings import ConfigError, Settings
 from alto_streams.topics import TopicsFile
 
-PYTHON = (sys.executable, "-m", "alto_streams")
 HOST = "127.0.0.1"
 LOCAL = "local"
 # The embedded broker answers polls at once and makes a group wait for half a session when it forms.
@@ -146,7 +144,7 @@ def _workers(
 def _worker(name: str, command: Sequence[str], port: int, env: Mapping[str, str], needs: tuple[str, ...]) -> Part:
     return Part(
         name,
-        [*PYTHON, *command],
+        [*forks.COMMAND, *command],
         lambda: ping.http_answers(HOST, port, "/ready"),
         before=lambda: check_free(f"The worker {name}", HOST, port, "ALTO_WORKER_PORT"),
         address=f"http://{HOST}:{port}",
@@ -159,7 +157,7 @@ def _gateway(config: Settings, env: Mapping[str, str], needs: tuple[str, ...]) -
     port = config.gateway_port
     return Part(
         "gateway",
-        [*PYTHON, "gateway", "--port", str(port)],
+        [*forks.COMMAND, "gateway", "--port", str(port)],
         lambda: ping.http_answers(HOST, port, "/healthz"),
         before=lambda: check_free("The gateway", HOST, port, "ALTO_GATEWAY_PORT"),
         address=f"http://{HOST}:{port}",

@@ -187,7 +187,7 @@ class Supervisor:
             for child in list(self._running.values()):
                 await child.wait()
             self._running.clear()
-            self._children.close()
+            await self._children.close()
             self._failed.cancel()
             if not self._failed.cancelled():
                 self._failed.exception()  # told by wait(), or of no interest any more
