@@ -68,10 +68,8 @@ QUERIES_GRAMMAR = r"""root ::= line line "\n"
 line ::= [A-Za-z0-9] [^\x00-\x1f]{1,100} "\n"
 """
 
-VERDICT = [
-    Message("system", "You check statements against facts."),
-    Message("user", "Check each statement against its fact: correct or wrong?"),
-]
+# No instruction at all: with one, the judge was right less often.
+VERDICT: list[Message] = []
 _CASES = [
     ("The capital of Kenya is Nairobi.", "The capital of Kenya is Nairobi.", True),
     ("Peru is in South America.", "Peru is in Europe.", False),
@@ -81,6 +79,14 @@ _CASES = [
     ("The chemical symbol of zinc is Zn.", "Zn is the chemical symbol of zinc.", True),
     ("The currency of Poland is the zloty (PLN).", "The currency of Poland is the peso.", False),
     ("The capital of Portugal is Lisbon.", "Lisbon is the capital of Portugal.", True),
+    ("Fiji is in Oceania.", "Fiji is a country in Oceania.", True),
+    ("The chemical symbol of gold is Au.", "The chemical symbol of gold is Pb.", False),
+    ("The atomic number of argon is 18.", "Argon has the atomic number 18.", True),
+    ("The currency of Ghana is the cedi (GHS).", "Ghana uses the dinar as its currency.", False),
+    ("Cuba is in North America.", "Cuba is in North America.", True),
+    ("The capital of Chile is Santiago.", "Quito is the capital of Chile.", False),
+    ("The atomic number of tin is 50.", "Tin has the atomic number 33.", False),
+    ("The currency of Japan is the yen (JPY).", "The currency of Japan is the yen.", True),
 ]
 
 
