@@ -7,7 +7,7 @@ topics share a `group`. A partition count never changes in place: a key's home w
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,11 @@ class TopicsFile:
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has. Raises `TopicsError` if the file does not name it."""
         return self.spec(topic).partitions
+
+    def shrunk(self, most: int) -> TopicsFile:
+        """The same topics with at most so many partitions each, for a broker that serves one machine."""
+        specs = tuple(replace(spec, partitions=min(spec.partitions, most)) for spec in self.specs)
+        return TopicsFile(f"{self.source}, at most {most} partitions", specs)
 
     def lacks(self, required: Iterable[TopicSpec]) -> list[str]:
         """What keeps these from being the topics that `required` asks for, one line each.

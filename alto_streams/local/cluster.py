@@ -19,12 +19,13 @@ from alto_streams.local.supervisor import Part
 from alto_streams.models.local import MODEL_NAME
 from alto_streams.pipeline import Pipeline
 from alto_streams.settings import ConfigError, Settings
-from alto_streams.topics import TopicsFile
+from alto_streams.topics import TopicsFile, to_yaml
 
 HOST = "127.0.0.1"
 LOCAL = "local"
-# The embedded broker answers polls at once and makes a group wait for half a session when it forms.
-TANSU_SESSION_S, TANSU_HEARTBEAT_S, TANSU_FETCH_MS = 2.0, 0.5, 5
+# The embedded broker makes a group wait for half a session when it forms. It wakes no long poll, so the wait is added to
+# every hop; and each poll costs it CPU, for each partition, that the engine wants: hence short waits and few partitions.
+TANSU_SESSION_S, TANSU_HEARTBEAT_S, TANSU_FETCH_MS, TANSU_PARTITIONS = 2.0, 0.5, 15, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,17 @@ def local_cluster(
             "session_timeout_s": TANSU_SESSION_S,
             "heartbeat_s": TANSU_HEARTBEAT_S,
             "fetch_max_wait_ms": TANSU_FETCH_MS,
+            "topics_file": (config.var / "topics.yaml").absolute(),
         }
+        topics = topics.shrunk(TANSU_PARTITIONS)
     if own_redis:
         parts.append(servers.valkey(config.redis))
     config = config.model_copy(update=changes)
     needs = tuple(part.name for part in parts)
 
     async def apply() -> None:
+        if own_broker and config.topics_file is not None:
+            config.topics_file.write_text(to_yaml(topics.specs))
         await topic_admin.apply(config.broker, topics.specs, config.replication)
 
     parts.append(Part("topics", run=apply, address=config.broker, needs=tuple(n for n in needs if n == "tansu")))
