@@ -96,12 +96,23 @@ async def evidence(query: Query, search: Search) -> list[Passage]:
 
 @pipeline.generate(model="judge")
 def verdict(claim: Claim, found: Gather[Passage]) -> Prompt[Verdict]:
-    return prompts.verdict(claim.claim, list(found), parse=VerdictLine(claim.claim, list(found)))
+    evidence = _distinct(found)
+    return prompts.verdict(claim.claim, evidence, parse=VerdictLine(claim.claim, evidence))
 
 
 @pipeline.gather
 def report(claims: Gather[Claim], verdicts: Gather[Verdict]) -> Report:
     return Report([_checked(path, claim.claim, verdicts) for path, claim in claims.items()])
+
+
+def _distinct(found: Gather[Passage]) -> list[Passage]:
+    """Each passage once, with its best score: both queries may have found it."""
+    best: dict[tuple[str, str], Passage] = {}
+    for passage in found:
+        key = (passage.source, passage.text)
+        if key not in best or passage.score > best[key].score:
+            best[key] = passage
+    return list(best.values())
 
 
 def _checked(path: str, claim: str, verdicts: Gather[Verdict]) -> Checked:

@@ -17,12 +17,17 @@ from alto_streams.records import Message
 
 T = TypeVar("T")
 
-DEMO_QUESTION = "What is the capital of France, and on which continent is France?"
+DEMO_QUESTION = "What should I know about Italy, Sweden, Egypt, Japan and Brazil?"
 
 ANSWER = [
-    Message("system", "You answer questions in two or three short, complete sentences."),
-    Message("user", "What is the capital of Kenya, and which currency does it use?"),
-    Message("assistant", "The capital of Kenya is Nairobi. Kenya is in Africa. The currency of Kenya is the shilling."),
+    Message("system", "You answer questions in short, complete sentences, one fact in each."),
+    Message("user", "What should I know about Kenya and Peru?"),
+    Message(
+        "assistant",
+        "The capital of Kenya is Nairobi. Kenya is in Africa. The currency of Kenya is the shilling. The largest city "
+        "of Kenya is Nairobi. Kenya borders Uganda. The capital of Peru is Lima. Peru is in South America. The "
+        "currency of Peru is the sol. The largest city of Peru is Lima. Peru borders Brazil.",
+    ),
     Message("user", "What is neon?"),
     Message("assistant", "Neon is a noble gas. The chemical symbol of neon is Ne. The atomic number of neon is 10."),
 ]
