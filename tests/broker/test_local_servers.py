@@ -31,7 +31,7 @@ async def test_servers_and_topics_come_up_and_go(tmp_path: Path) -> None:
     parts = [part for part in cluster.parts if part.name in SERVERS]
     assert len(parts) == 3
     async with Supervisor(parts, tmp_path) as supervisor:
-        assert await topic_admin.check(cluster.settings.broker, topics.specs) == []
+        assert await topic_admin.check(cluster.settings.broker, load_topics(cluster.settings.topics_file).specs) == []
         pids = supervisor.pids
     assert not any(part.ready() for part in parts if part.command)
     assert set(pids) == {"tansu", "valkey"}
