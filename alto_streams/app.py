@@ -27,6 +27,7 @@ from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.replay import ResultsReplay
 from alto_streams.agents.requests import RequestAgent
 from alto_streams.agents.stage import StageAgent
+from alto_streams.agents.warmup import warm_up
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.models.registry import engine_for
 from alto_streams.pipeline import Pipeline, load_pipelines
@@ -129,12 +130,16 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     )
     topics = [topic_names.work_topic(pipeline.name, stage) for pipeline, stage in stages]
     control = ControlLog.of(config, sorted({pipeline.name for pipeline, _ in stages}))
+    warm = asyncio.Event()
 
     @app.agent(app.topic(*topics, key_serializer="raw", value_serializer="raw"))  # type: ignore[untyped-decorator]
     async def work(stream: Any) -> None:
         agent = LMAgent(engine, control, app.sender)
         control.on_over = agent.on_over
         await control.start()
+        if not warm.is_set():
+            await warm_up(engine, stages)
+            warm.set()
         pool = Pool(agent, slots, app.sender.send_all)
         try:
             await pool.run(stream)
@@ -143,7 +148,7 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
             await control.stop()
             await engine.close()
 
-    serve_readiness(app)
+    serve_readiness(app, lambda: None if warm.is_set() else "the engine's prefix cache is being filled")
     return app
 
 

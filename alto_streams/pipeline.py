@@ -142,10 +142,7 @@ class Stage:
 
 
 class Pipeline:
-    """A typed graph of stages, defined by decorating functions.
-
-    Raises `PipelineError`, with the stage and the reason, as soon as a stage cannot be inferred.
-    """
+    """A typed graph of stages; `PipelineError`, with stage and reason, as soon as a stage cannot be inferred."""
 
     def __init__(self, name: str, request: type[Record]) -> None:
         if not name.isidentifier() or not name.islower():
@@ -155,6 +152,7 @@ class Pipeline:
         self.stages: dict[str, Stage] = {}
         self._producers: dict[Any, str] = {request: REQUEST}
         self._factories: dict[type, Callable[[], Any]] = {}
+        self._examples: dict[type, Record] = {}
         self._root: str | None = None
 
     def generate(self, *, model: str, show: Show = "items") -> Callable[[F], F]:
@@ -186,6 +184,21 @@ class Pipeline:
         """What map functions may take beside records, made once per worker by `factory`, known by its return type."""
         self._factories[typing.get_type_hints(factory)["return"]] = factory
         return factory
+
+    def examples(self, *records: Record) -> None:
+        """One record of each type that generate stages take: engines are warmed up with the calls that these make."""
+        self._examples |= {type(record): record for record in records}
+
+    def example_call(self, stage: str) -> Call | None:
+        """The call that the examples make of a generate stage; None where an input has no example."""
+        arguments: dict[str, Any] = {}
+        for each in self.stages[stage].node.inputs:
+            kind = self.request if each.source == REQUEST else self.stages[each.source].output
+            if kind not in self._examples:
+                return None
+            arguments[each.parameter] = Gather({"0": self._examples[kind]}) if each.gathered else self._examples[kind]
+        prompt: Prompt[Any] = self.stages[stage].function(**arguments)
+        return prompt.call()
 
     def make(self, kind: type) -> Any:
         """A resource, made now."""

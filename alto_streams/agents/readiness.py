@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from alto_streams.worker import App
 
 
-def serve_readiness(app: App) -> None:
-    """Answers 200 once the worker takes records, and 503 with the reason until then."""
+def serve_readiness(app: App, waits_for: Callable[[], str | None] = lambda: None) -> None:
+    """Answers 200 once the worker takes records, and 503 with the reason until then.
+
+    `waits_for`: what else it has to wait for, None once it need not.
+    """
 
     async def ready(view: Any, request: Any) -> Any:
-        reason = _not_ready(app)
+        reason = _not_ready(app) or waits_for()
         body = {"app": app.conf.id, "ready": reason is None, "reason": reason}
         return view.json(body, status=200 if reason is None else 503)
 

@@ -23,8 +23,8 @@ from alto_streams.topics import TopicsFile, to_yaml
 
 HOST = "127.0.0.1"
 LOCAL = "local"
-# The embedded broker makes a group wait for half a session when it forms. It wakes no long poll, so the wait is added to
-# every hop; and each poll costs it CPU, for each partition, that the engine wants: hence short waits and few partitions.
+# The embedded broker makes a group wait for half a session when it forms. It wakes no long poll, so the wait is added
+# to every hop; and a poll costs it CPU for each partition, which the engine wants: so short waits and few partitions.
 TANSU_SESSION_S, TANSU_HEARTBEAT_S, TANSU_FETCH_MS, TANSU_PARTITIONS = 2.0, 0.5, 15, 2
 
 

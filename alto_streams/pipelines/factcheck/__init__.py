@@ -105,6 +105,14 @@ def report(claims: Gather[Claim], verdicts: Gather[Verdict]) -> Report:
     return Report([_checked(path, claim.claim, verdicts) for path, claim in claims.items()])
 
 
+pipeline.examples(
+    Question("What is the capital of Nauru?"),
+    Sentence("Nauru is in Oceania."),
+    Claim("Nauru is in Oceania."),
+    Passage("countries/nauru.txt", "Nauru is in Oceania."),
+)
+
+
 def _distinct(found: Gather[Passage]) -> list[Passage]:
     """Each passage once, with its best score: both queries may have found it."""
     best: dict[tuple[str, str], Passage] = {}

@@ -17,7 +17,7 @@ from alto_streams.records import Message
 
 T = TypeVar("T")
 
-DEMO_QUESTION = "What should I know about Italy, Sweden, Egypt, Japan and Brazil?"
+DEMO_QUESTION = "What should I know about France, Japan, Egypt and Canada?"
 
 ANSWER = [
     Message("system", "You answer questions in short, complete sentences, one fact in each."),
@@ -92,6 +92,14 @@ _CASES = [
     ("The capital of Chile is Santiago.", "Quito is the capital of Chile.", False),
     ("The atomic number of tin is 50.", "Tin has the atomic number 33.", False),
     ("The currency of Japan is the yen (JPY).", "The currency of Japan is the yen.", True),
+    ("The capital of Mali is Bamako.", "Bamako is the capital of Mali.", True),
+    ("The currency of Oman is the rial (OMR).", "Oman uses the rial as its currency.", True),
+    ("The chemical symbol of iron is Fe.", "Hg is the chemical symbol of iron.", False),
+    ("Togo is in Africa.", "Togo is a country in Asia.", False),
+    ("The chemical symbol of boron is B.", "The chemical symbol of boron is B.", True),
+    ("The capital of Laos is Vientiane.", "The capital of Laos is Dakar.", False),
+    ("The currency of Haiti is the gourde (HTG).", "The currency of Haiti is the won.", False),
+    ("The atomic number of iodine is 53.", "The atomic number of iodine is 53.", True),
 ]
 
 
@@ -99,10 +107,12 @@ def _case(fact: str, statement: str) -> str:
     return f"Fact: {fact}\nStatement: {statement}\nThe statement is"
 
 
-VERDICT_EXAMPLES = "".join(
-    f"{_case(fact, statement)} {'correct' if label else 'wrong'}\n\n" for fact, statement, label in _CASES
-)
-ANSWER_TOKENS = 320
+def _judged(fact: str, statement: str, label: bool) -> str:
+    return f"{_case(fact, statement)} {'correct' if label else 'wrong'}\n\n"
+
+
+VERDICT_EXAMPLES = "".join(_judged(*case) for case in _CASES)
+OTHER_FACT = "Fiji is in Asia."
 # Of one sentence; a whole answer, in barrier mode, has as many times more as it has sentences.
 CLAIMS_TOKENS, CLAIMS_LINES = 200, 3
 NO_FACT = "Nothing is known about it."
@@ -138,9 +148,15 @@ def queries(claim: str, parse: Parser[T]) -> Prompt[T]:
 
 
 def verdict(claim: str, evidence: list[Passage], parse: Parser[T]) -> Prompt[T]:
-    """Whether the best passage of the evidence bears the claim out. Two facts confuse so small a model."""
+    """Whether the best passage of the evidence bears the claim out. Two facts at once confuse so small a model.
+
+    Two more examples are made of the evidence itself: what the fact does not say is wrong, what it says is correct.
+    They take out much of the model's leaning for one kind of statement or another.
+    """
     found = best(claim, evidence)
-    case = VERDICT_EXAMPLES + _case(_flat(found.text) if found else NO_FACT, _flat(claim))
+    fact = _flat(found.text) if found else NO_FACT
+    other = next((_flat(passage.text) for passage in evidence if _flat(passage.text) != fact), OTHER_FACT)
+    case = f"{VERDICT_EXAMPLES}{_judged(fact, other, False)}{_judged(fact, fact, True)}{_case(fact, _flat(claim))}"
     return Prompt(
         VERDICT,
         case,

@@ -1,0 +1,43 @@
+"""Fills an engine's prefix cache before the first request: one token of each prompt class, from its pipeline's example.
+
+The fixed part of a prompt class is prefilled once and then cached. Without a warm-up the first request pays for it, for
+each class in turn. It is a convenience: whatever fails here is left to the calls themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from typing import cast
+
+import msgspec
+
+from alto_streams.models.protocol import CallRejected, Engine, EngineUnavailable, Piece
+from alto_streams.pipeline import Pipeline
+from alto_streams.records import Call
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 30.0
+
+
+async def warm_up(engine: Engine, stages: Sequence[tuple[Pipeline, str]]) -> None:
+    """Make the example calls of these stages, one after the other, each for one token."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            for pipeline, stage in stages:
+                call = pipeline.example_call(stage)
+                if call is not None:
+                    await _one_token(engine, call, f"{pipeline.name}.{stage}")
+    except (EngineUnavailable, CallRejected, TimeoutError) as error:
+        log.info("%s was not warmed up: %s", engine.name, error or type(error).__name__)
+
+
+async def _one_token(engine: Engine, call: Call, prompt_class: str) -> None:
+    call = msgspec.structs.replace(call, max_tokens=1)
+    pieces = cast("AsyncGenerator[Piece, None]", engine.generate(call, prompt_class=prompt_class))
+    async with contextlib.aclosing(pieces):
+        async for _ in pieces:
+            pass
