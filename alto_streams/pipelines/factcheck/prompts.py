@@ -32,6 +32,8 @@ ANSWER = [
     Message("assistant", "Neon is a noble gas. The chemical symbol of neon is Ne. The atomic number of neon is 10."),
 ]
 
+ANSWER_TOKENS = 320
+
 CLAIMS = [Message("user", "Write each claim that a sentence makes as one JSON line.")]
 CLAIMS_EXAMPLES = """\
 Sentence: The capital of Kenya is Nairobi, and Kenya is in Africa.
