@@ -10,6 +10,7 @@ from typing import Any
 from alto_streams.agents.lm import LMAgent
 from alto_streams.agents.stage import insist
 from alto_streams.errors import Fenced
+from alto_streams.parts import Backoff
 from alto_streams.records import DeadLetter, Poison, Work, decoder, encode
 from alto_streams.sender import Out
 from alto_streams.topic_names import dead_letters_topic
@@ -27,9 +28,11 @@ class Pool:
         self._agent, self._send_all = agent, send_all
         self._free = asyncio.Semaphore(slots)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._generation: Callable[[], int] = lambda: 0
 
     async def run(self, stream: Any) -> None:
         """The body of a Faust agent."""
+        self._generation = lambda: int(stream.app.consumer_generation_id)
         async for event in stream.noack().events():
             await self._free.acquire()
             task = asyncio.get_running_loop().create_task(self._one(event))
@@ -47,7 +50,22 @@ class Pool:
         self._free.release()
 
     async def _one(self, event: Any) -> None:
-        message = event.message
+        message, backoff = event.message, Backoff()
+        # What an older generation delivered is delivered again, here or elsewhere.
+        while message.generation_id == self._generation():
+            try:
+                await self._make(message)
+            except Fenced as error:
+                # Until the next generation tells who owns it, nobody else would ever get this work item.
+                wait_s = backoff.next_s()
+                origin = (message.topic, message.partition, message.offset)
+                log.warning("%s-%d@%d waits %.1f s: %s", *origin, wait_s, error)
+                await asyncio.sleep(wait_s)
+            else:
+                event.ack()
+                return
+
+    async def _make(self, message: Any) -> None:
         try:
             work = _decode(message.value)
             await self._agent.handle(work, message.topic.split(".")[1])
@@ -58,7 +76,3 @@ class Pool:
             letter = DeadLetter(str(error), message.topic.split(".")[2], "", "", *origin, record=message.value)
             out = Out(dead_letters_topic(message.topic.split(".")[1]), None, encode(letter))
             await insist(lambda: self._send_all([out]))
-        except Fenced as error:
-            log.warning("%s-%d@%d is left to its owner: %s", message.topic, message.partition, message.offset, error)
-            return
-        event.ack()

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from alto_streams.errors import Fenced
+from alto_streams.parts import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,12 @@ Handle = Callable[[int, list[Polled]], Awaitable[None]]
 
 
 class Pump:
-    """Feeds `handle(partition, batch)`, one batch at a time per partition, and acknowledges a batch once it returns."""
+    """Feeds `handle(partition, batch)`, one batch at a time per partition, and acknowledges a batch once it returns.
+
+    No batch of a partition is begun before the one in front of it is done: a row that had taken a later record would
+    never take the earlier one when that came again. So a batch that was `Fenced` is tried again until the group has
+    another generation; what an older one has delivered is left out, since it is delivered again, here or elsewhere.
+    """
 
     def __init__(self, handle: Handle, at_most: int = 2048) -> None:
         self._handle, self._at_most = handle, at_most
@@ -41,17 +47,19 @@ class Pump:
         self._working: dict[int, asyncio.Task[None]] = {}
         self._room = asyncio.Condition()
         self._held = 0
+        self._generation: Callable[[], int] = lambda: 0
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, stream: Any) -> None:
-        """The body of a Faust agent. `broken` gets what `handle` raised, other than `Fenced`."""
+        """The body of a Faust agent. `broken` gets what `handle` raised, other than `Fenced`; nothing is begun then."""
+        self._generation = lambda: int(stream.app.consumer_generation_id)
         async for event in stream.noack().events():
             async with self._room:
                 await self._room.wait_for(lambda: self._held < self._at_most)
             self._held += 1
             partition = event.message.partition
             self._waiting.setdefault(partition, deque()).append(event)
-            if partition not in self._working:
+            if partition not in self._working and not self.broken.done():
                 self._working[partition] = asyncio.get_running_loop().create_task(self._drain(partition))
 
     async def stop(self) -> None:
@@ -67,13 +75,7 @@ class Pump:
             while waiting:
                 events = [waiting.popleft() for _ in range(min(BATCH, len(waiting)))]
                 try:
-                    await self._handle(partition, [_polled(event.message) for event in events])
-                except Fenced as error:
-                    # Another worker may own the partition: these records are delivered again, to whoever does.
-                    log.warning("%d records of partition %d are left to its owner: %s", len(events), partition, error)
-                else:
-                    for event in events:
-                        event.ack()
+                    await self._finish(partition, events)
                 finally:
                     await self._let_go(len(events))
         except Exception as error:
@@ -82,6 +84,22 @@ class Pump:
                 self.broken.set_exception(error)
         finally:
             del self._working[partition]
+
+    async def _finish(self, partition: int, events: list[Any]) -> None:
+        backoff = Backoff()
+        while events := [event for event in events if event.message.generation_id == self._generation()]:
+            try:
+                await self._handle(partition, [_polled(event.message) for event in events])
+            except Fenced as error:
+                # Another worker may own the partition, as the next generation will tell; or only a heartbeat was late,
+                # and nobody else would ever get these records.
+                wait_s = backoff.next_s()
+                log.warning("%d records of partition %d wait %.1f s: %s", len(events), partition, wait_s, error)
+                await asyncio.sleep(wait_s)
+            else:
+                for event in events:
+                    event.ack()
+                return
 
     async def _let_go(self, count: int) -> None:
         async with self._room:
