@@ -136,7 +136,12 @@ class Ingress:
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
-    # A producer's stop() waits for all its batches: without a broker, for as long as their timeout.
+    # A producer's stop() waits for all its batches: without a broker, for as long as their timeout. Failed here, one
+    # that is being sent fails a second time, which ends its sender with an error of no interest any more.
     producer._message_accumulator.fail_all(KafkaConnectionError("the producer is being rebuilt"))
-    with contextlib.suppress(KafkaError, OSError):
+    try:
         await producer.stop()
+    except Exception:
+        log.debug("a producer ended badly", exc_info=True)
+        with contextlib.suppress(Exception):
+            await producer.client.close()
