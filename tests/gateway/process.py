@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import signal
+import sys
 
 from alto_streams.agents.ingress import Ingress
 from alto_streams.gateway import create_gateway, server
@@ -14,12 +15,9 @@ from tests.gateway.harness import PIPELINES
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
     chosen = settings()
-
-    async def run() -> None:
-        app = create_gateway(chosen, PIPELINES, Ingress(chosen))
-        await server(app, chosen).serve()
-
-    asyncio.run(run())
+    for number in (signal.SIGTERM, signal.SIGINT):  # as the command does: a clean stop exits with 0
+        signal.signal(number, lambda *_: sys.exit(0))
+    server(create_gateway(chosen, PIPELINES, Ingress(chosen)), chosen).run()
 
 
 if __name__ == "__main__":
