@@ -41,7 +41,7 @@ class RowTable:
     Args:
         on_active: called with the partitions that this worker has newly taken, when their rows have been read back and
             before any of their records is delivered. An exception in it stops the worker.
-        on_lost: called with the partitions that it has lost.
+        on_lost: called with the partitions that it has lost, before it may take them again.
         expired: says of a row key that its row is past the horizon; such rows are dropped on recovery.
     """
 
@@ -138,8 +138,16 @@ class RowTable:
 
     def rebalanced(self, revoked: set[TP], generation: int) -> None:
         """The group has a new assignment: nothing may be written until the rows are complete again."""
-        self._owned, self._active = self._owned | self._active, frozenset()
+        owned, kept = self._owned | self._active, frozenset[int]()
+        if generation - self._generation in (0, 1):
+            actives = self.app.assignor.assigned_actives()
+            kept = frozenset(tp.partition for tp in actives if tp.topic == self.topic)
+        # Whatever was not ours in every single generation may have had another owner in between, a worker that was
+        # expelled and came back included: what its shell has in memory is not what the rows are now.
+        self._owned, self._active = owned & kept, frozenset()
         self._generation = generation
+        if owned - kept and self._on_lost is not None:
+            self._on_lost(owned - kept)
         for tp in revoked:
             if tp.topic == self.topic:
                 self._rows.pop(tp.partition, None)
