@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from alto_streams.local import ping
 from alto_streams.local.ports import free_ports
 
 ROWS = Path(__file__).parents[3] / "shared" / "data" / "knowledge_qa.jsonl"
@@ -58,11 +58,11 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             [*COMMAND, "up", *options], stdout=out, stderr=subprocess.STDOUT, text=True, cwd=folder, env=clean()
         )
     try:
-        deadline = time.monotonic() + START_S
-        while "Ctrl-C stops everything." not in said.read_text():
-            assert process.poll() is None, said.read_text()
-            assert time.monotonic() < deadline, said.read_text()
-            time.sleep(0.1)
+        up = ping.wait_until(
+            lambda: "Ctrl-C stops everything." in said.read_text() or process.poll() is not None, START_S
+        )
+        assert up, said.read_text()
+        assert process.poll() is None, said.read_text()
         yield Running(process, f"http://127.0.0.1:{port}", folder)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0, said.read_text()
