@@ -87,6 +87,7 @@ def local_cluster(
 
     async def apply() -> None:
         if own_broker and config.topics_file is not None:
+            config.topics_file.parent.mkdir(parents=True, exist_ok=True)
             config.topics_file.write_text(to_yaml(topics.specs))
         await topic_admin.apply(config.broker, topics.specs, config.replication)
 

@@ -127,7 +127,8 @@ class Supervisor:
                 self._failed.result()
             await everything
         finally:
-            everything.cancel()
+            for task in tasks:  # one that failed leaves those that wait for it waiting
+                task.cancel()
             await asyncio.gather(everything, *tasks, return_exceptions=True)
 
     async def _start(self, part: Part) -> Child:

@@ -235,3 +235,13 @@ async def test_a_part_whose_port_is_taken_is_not_started(tmp_path: Path) -> None
     with pytest.raises(PortInUse):
         await Supervisor([server("late", before=refuse)], tmp_path).__aenter__()
     assert not (tmp_path / "late.log").exists()
+
+
+async def test_a_step_that_raises_ends_the_start_of_what_waits_for_it(tmp_path: Path) -> None:
+    async def fails() -> None:
+        raise OSError("no room")
+
+    steps = [Part("first", run=fails), Part("second", run=fails, needs=("first",))]
+    with pytest.raises(OSError, match="no room"):
+        async with asyncio.timeout(10), Supervisor(steps, tmp_path):
+            pass
