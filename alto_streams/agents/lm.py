@@ -11,15 +11,16 @@ import contextlib
 import logging
 import time
 import uuid
+from collections import deque
 from typing import Any, Protocol
 
 from alto_streams.agents.coalesce import Coalescer, Gathered
 from alto_streams.agents.control import ControlLog
 from alto_streams.ancestry import is_under
-from alto_streams.errors import Retryable
+from alto_streams.errors import Fenced, Retryable
 from alto_streams.models.protocol import CallRejected, Engine, EngineUnavailable, Piece
 from alto_streams.parts import Backoff
-from alto_streams.records import Cancelled, Chunk, ControlRecord, End, Ended, Start, Status, Work, encode
+from alto_streams.records import Cancelled, Chunk, ControlRecord, End, Ended, Poison, Start, Status, Work, encode
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class LMAgent:
 
     def __init__(self, engine: Engine, control: ControlLog, log_: Log) -> None:
         self._engine, self._control, self._log = engine, control, log_
-        self._engine_down = False
+        self._engine_down = True  # until it has said otherwise: a run that cannot begin would use up an attempt
         self._running: dict[tuple[str, str, str], tuple[int, asyncio.Task[None]]] = {}
 
     async def handle(self, work: Work, pipeline: str) -> None:
@@ -52,8 +53,14 @@ class LMAgent:
         if self._control.is_over(work) or self._expired(work):
             return
         known = self._running.get(key)
-        if known is not None and known[0] >= work.attempt:
-            return  # this worker holds the same item already, unacknowledged: whoever comes second is dropped
+        if known is not None and known[0] > work.attempt:
+            return
+        if known is not None and known[0] == work.attempt:
+            # This worker holds the same item already, from before a rebalance: this one ends with it, and not before,
+            # for only its acknowledgement counts now.
+            await asyncio.wait({known[1]})
+            if known[1].cancelled() or known[1].exception() is None:
+                return
         task = asyncio.get_running_loop().create_task(self._until_done(work, pipeline))
         self._running[key] = (work.attempt, task)
         try:
@@ -136,6 +143,13 @@ class LMAgent:
                     raise  # nothing was published: the same attempt begins again once the engine is back
                 log.warning("%s: %s; the next attempt continues", work.request, error)
                 end = End(Status.FAILED, "error", str(error))
+            except (Retryable, Fenced, Poison):
+                raise
+            except Exception as error:
+                # An engine's own mistake: left unacknowledged, its work item would hold up the partition for ever.
+                kind = type(error).__name__
+                log.warning("%s: the engine %s raised %s", work.request, self._engine.name, kind)
+                end = End(Status.FAILED, "error", f"the engine raised {kind}")
         await run.finish(end)
 
     @staticmethod
@@ -151,7 +165,7 @@ class _Run:
         self._work, self._log = work, log_
         self._id = uuid.uuid4().hex
         self._coalescer = Coalescer(work.flush)
-        self._deliveries: list[asyncio.Future[Any]] = []
+        self._deliveries: deque[asyncio.Future[Any]] = deque()
         self.seq = 0
 
     async def start(self) -> None:
@@ -168,8 +182,8 @@ class _Run:
         if end.reason == "error":
             rest = Gathered()  # half a line is no item: the next attempt writes it again from its beginning
         await self._chunk(rest, end)
-        for delivery in self._deliveries:
-            await self._log.delivered(delivery, self._work.home.topic)
+        while self._deliveries:
+            await self._log.delivered(self._deliveries.popleft(), self._work.home.topic)
 
     async def _chunk(self, held: Gathered, end: End | None) -> None:
         work = self._work
@@ -191,4 +205,6 @@ class _Run:
     async def _append(self, value: bytes) -> None:
         home = self._work.home
         key = self._work.request.encode()
+        while self._deliveries and self._deliveries[0].done():  # a failed send ends the run: the rest would be a hole
+            await self._log.delivered(self._deliveries.popleft(), home.topic)
         self._deliveries.append(await self._log.enqueue(home.topic, key, value, home.partition))

@@ -61,6 +61,12 @@ class Pool:
                 origin = (message.topic, message.partition, message.offset)
                 log.warning("%s-%d@%d waits %.1f s: %s", *origin, wait_s, error)
                 await asyncio.sleep(wait_s)
+            except Exception as error:
+                # Given up without an acknowledgement it would hold up its partition. Its home bounds the attempts.
+                wait_s = backoff.next_s()
+                origin = (message.topic, message.partition, message.offset)
+                log.warning("%s-%d@%d raised %s; trying again in %.1f s", *origin, type(error).__name__, wait_s)
+                await asyncio.sleep(wait_s)
             else:
                 event.ack()
                 return

@@ -134,9 +134,10 @@ async def test_nothing_is_begun_after_a_failure() -> None:
             pump.broken.result()
 
 
-async def test_a_fenced_work_item_is_tried_again_while_nobody_else_gets_it() -> None:
+@pytest.mark.parametrize("error", [Fenced("a heartbeat is late"), ValueError("a bug")])
+async def test_a_work_item_is_tried_again_while_nobody_else_gets_it(error: Exception) -> None:
     stream, handler = Stream(), Handler()
-    handler.error = Fenced("a heartbeat is late")
+    handler.error = error
     async with running(Pool(handler, 1, None), stream):  # type: ignore[arg-type]
         (item,) = stream.deliver(1)
         await until(lambda: handler.tries > 0)
