@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from alto_streams.agents.insist import insist
 from alto_streams.agents.lm import LMAgent
-from alto_streams.agents.stage import insist
 from alto_streams.errors import Fenced
 from alto_streams.parts import Backoff
 from alto_streams.records import DeadLetter, Poison, Work, decoder, encode

@@ -37,6 +37,10 @@ class MapRunner:
         running[key] = task
         task.add_done_callback(lambda _: running.pop(key, None))
 
+    def holds(self, partition: int, request: str, path: str, attempt: int) -> bool:
+        """Whether the function runs for this attempt, or waits for its turn."""
+        return (request, path, attempt) in self._running.get(partition, {})
+
     def drop(self, partition: int) -> None:
         """Stop everything that runs for a partition."""
         for task in list(self._running.pop(partition, {}).values()):

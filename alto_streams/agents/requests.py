@@ -6,8 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from alto_streams import topic_names
+from alto_streams.agents.insist import insist
 from alto_streams.agents.pump import Polled
-from alto_streams.agents.stage import insist
 from alto_streams.pipeline import Pipeline
 from alto_streams.records import DeadLetter, Poison, Request, decoder, encode
 from alto_streams.request_ids import created_ms

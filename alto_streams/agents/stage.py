@@ -13,17 +13,17 @@ row's outbox is sent again, the same identities to the same partitions.
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
+from alto_streams.agents.insist import insist
 from alto_streams.agents.maps import MapRunner
 from alto_streams.agents.timers import Timers
-from alto_streams.errors import Fenced, Retryable
-from alto_streams.parts import Backoff
+from alto_streams.errors import Fenced
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import DeadLetter, HomeRecord, Poison, Request, Result, Timer, decoder, encode
+from alto_streams.records import Cancel, DeadLetter, HomeRecord, Poison, Request, Result, Status, Timer, decoder, encode
 from alto_streams.request_ids import created_ms
 from alto_streams.sender import Out
 from alto_streams.tables.machine import StageMachine
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _decode: Callable[[bytes], HomeRecord] = decoder(HomeRecord)  # type: ignore[arg-type]
 
+HELD_AGAIN_MS = 1_000
 
 SendAll = Callable[[list[Out]], Awaitable[object]]
 
@@ -93,6 +94,7 @@ class StageAgent:
         maps_at_once: int,
     ) -> None:
         self._pipeline, self._stage, self._topic = pipeline.name, stage, home_topic(pipeline.name, stage)
+        self._root_topic = home_topic(pipeline.name, pipeline.root)
         self._machine, self._rows, self._send_all, self._horizon_ms = machine, rows, send_all, horizon_ms
         self._live: dict[int, dict[str, Row]] = {}
         self._timers = Timers(self._silent)
@@ -107,12 +109,18 @@ class StageAgent:
         batch = _Batch()
         try:
             await self._work(partition, polled, batch)
-        except BaseException:
+        except BaseException as error:
             # What is in memory may be ahead of what is stored: the records come again, and start from the stored rows.
             for key in batch.decided:
                 self._live.get(partition, {}).pop(key, None)
                 self._machine.forget(key)
-            raise
+            if not isinstance(error, Poison):
+                raise
+            # A row, or what it asks for, is larger than a record may be: this costs its own request and no other.
+            if len(polled) == 1:
+                return await self._too_large(partition, polled[0], error)
+            for each in polled:
+                await self.handle(partition, [each])
 
     async def _work(self, partition: int, polled: Sequence[Polled], batch: _Batch) -> None:
         for each in polled:
@@ -238,9 +246,9 @@ class StageAgent:
         """Rows of finished requests whose outbox is out shrink to their markers."""
         live, markers = self._live.setdefault(partition, {}), []
         for key in keys:
-            row = live[key]
-            if row.finished is None:
-                continue
+            row = live.get(key)
+            if row is None or row.finished is None:
+                continue  # not in memory: the partition was given up meanwhile
             if row.outbox:
                 row.outbox = []
                 markers.append((key, row.offset, encode_row(row)))
@@ -250,9 +258,21 @@ class StageAgent:
 
     async def _silent(self, partition: int, timer: Timer) -> None:
         """A timer has fired: it takes effect only as a record read back from the home, and not at all if it is void."""
+        if self._maps.holds(partition, timer.request, timer.path, timer.attempt):
+            # It waits for its turn, or runs within its own timeout: only a run that was lost is silent.
+            self._timers.arm(partition, timer, int(time.time() * 1000) + HELD_AGAIN_MS)
+            return
         row = self._live.get(partition, {}).get(timer.request)
-        call = None if row is None else row.calls.get(timer.path)
-        if row is not None and (timer.attempt == 0 or (call is not None and call.mark == timer.mark)):
+        if row is None:  # after a batch that failed, until its records come again
+            try:
+                stored = self._rows.get(partition, timer.request)
+            except Fenced:
+                return  # whoever owns the partition by now arms its timers itself
+            row = None if stored is None else decode_row(stored.value)
+        if row is None or row.finished is not None:
+            return
+        call = row.calls.get(timer.path)
+        if timer.attempt == 0 or (call is not None and call.mark == timer.mark):
             await self._append(partition, timer)
 
     async def _append(self, partition: int, record: Timer | Result) -> None:
@@ -263,22 +283,18 @@ class StageAgent:
             # Whoever owns the partition by now arms its timers and runs its functions itself.
             log.info("%s: a %s of partition %d is left out: %s", self._stage, type(record).__name__, partition, error)
 
+    async def _too_large(self, partition: int, polled: Polled, error: Poison) -> None:
+        record = _decode(polled.value)
+        request = record.id if isinstance(record, Request) else record.request
+        log.warning("%s: request %s fails: %s", self._stage, request, error)
+        cause = f"{self._stage}: what it keeps or sends for this request is larger than a record may be"
+        letter = DeadLetter(cause, self._stage, request, "", self._topic, partition, polled.offset)
+        end = Cancel(request, "", Status.FAILED, cause)
+        told = Out(dead_letters_topic(self._pipeline), None, encode(letter))
+        await insist(lambda: self._send_all([told, Out(self._root_topic, request.encode(), encode(end))]))
+
     async def _dead_letter(self, partition: int, polled: Polled, error: Poison) -> None:
         log.warning("%s: dead letter from %s-%d@%d: %s", self._stage, self._topic, partition, polled.offset, error)
         letter = DeadLetter(str(error), self._stage, "", "", self._topic, partition, polled.offset, record=polled.value)
         out = Out(dead_letters_topic(self._pipeline), None, encode(letter))
         await insist(lambda: self._send_all([out]))
-
-
-async def insist(action: Callable[[], Awaitable[object]]) -> None:
-    """Try until it works: a record is never acknowledged without what follows from it."""
-    backoff = Backoff()
-    while True:
-        try:
-            await action()
-        except Retryable as error:
-            wait_s = backoff.next_s()
-            log.warning("%s; trying again in %.1f s", error, wait_s)
-            await asyncio.sleep(wait_s)
-        else:
-            return

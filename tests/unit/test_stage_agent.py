@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -10,12 +12,32 @@ import pytest
 
 from alto_streams.agents.stage import StageAgent
 from alto_streams.errors import Fenced
-from alto_streams.records import Child, Close, Forget, Items, Raw, Request, Wire, Work, encode
+from alto_streams.pipeline import Gather, Pipeline
+from alto_streams.records import (
+    Cancel,
+    Child,
+    Close,
+    Forget,
+    HomeRecord,
+    Items,
+    Poison,
+    Raw,
+    Request,
+    Result,
+    Status,
+    Timer,
+    Wire,
+    Work,
+    decoder,
+    encode,
+)
 from alto_streams.request_ids import created_ms, new_request_id
 from alto_streams.sender import Out
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
-from tests.simulation.script import Question, Sentence, pipeline
+from tests.simulation.script import Passage, Question, Report, Sentence, pipeline
+
+decode: Callable[[bytes], Wire] = decoder(HomeRecord)  # type: ignore[arg-type]
 
 REQUEST = new_request_id()
 HORIZON_MS = 60_000
@@ -38,6 +60,7 @@ class Table:
 
     def __init__(self) -> None:
         self.rows: dict[str, Stored] = {}
+        self.most = 1_000_000
 
     def get(self, partition: int, key: str) -> Stored | None:
         return self.rows.get(key)
@@ -47,6 +70,8 @@ class Table:
 
     async def put_many(self, partition: int, rows: Sequence[tuple[str, int, bytes | None]]) -> None:
         for key, _, value in rows:
+            if len(value or b"") > self.most:
+                raise Poison("a record is larger than a record may be")
             if value is None:
                 self.rows.pop(key, None)
             else:
@@ -65,6 +90,9 @@ class Log:
             raise Fenced("the worker dies here")
         self.outs += outs
 
+    def home_records(self, stage: str) -> list[Wire]:
+        return [decode(out.value or b"") for out in self.outs if out.topic == f"chunks.factcheck.{stage}"]
+
     def works(self) -> list[str]:
         return [msgspec.json.decode(o.value or b"", type=Work).path for o in self.outs if o.topic.startswith("work.")]
 
@@ -79,7 +107,7 @@ def log() -> Log:
     return Log()
 
 
-async def worker(stage: str, table: Table, log: Log) -> StageAgent:
+async def worker(stage: str, table: Table, log: Log, pipeline: Pipeline = pipeline) -> StageAgent:
     """A worker that has just taken the partition over."""
     machine = StageMachine(pipeline, stage, lambda *_: 0, Limits(4, 5_000))
     agent = StageAgent(pipeline, stage, machine, table, log.send_all, horizon_ms=HORIZON_MS, maps_at_once=1)
@@ -159,3 +187,62 @@ async def test_nothing_rises_from_the_dead(table: Table, log: Log) -> None:
     await agent.handle(0, [late])
     assert table.rows == {}
     assert len(log.outs) == sent
+
+
+async def until(true: Callable[[], bool], deadline_s: float = 5.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.001)
+
+
+async def test_a_row_that_is_too_large_costs_its_own_request_only(table: Table, log: Log) -> None:
+    other = new_request_id()
+    agent, small = await worker("claims", table, log), msgspec.structs.replace(sentence(0), request=other)
+    table.most = 2_000
+    large = msgspec.structs.replace(sentence(0), children=[Child(Raw(msgspec.json.encode(Sentence("x" * 3_000))))])
+    await agent.handle(0, polled(large, small))
+    (cancel,) = log.home_records("report")
+    assert isinstance(cancel, Cancel)
+    assert (cancel.request, cancel.status) == (REQUEST, Status.FAILED)
+    assert list(table.rows) == [other]
+    await agent.handle(0, polled(Forget(REQUEST), first=2))
+    assert len(table.rows[REQUEST].value) <= 64
+
+
+async def test_a_timer_counts_though_its_row_is_not_in_memory(table: Table, log: Log) -> None:
+    agent = await worker("claims", table, log)
+    await agent.handle(0, polled(sentence(0)))
+    log.is_down = True
+    with pytest.raises(Fenced):
+        await agent.handle(0, polled(sentence(1), first=1))
+    log.is_down = False
+    await agent._silent(0, Timer(REQUEST, "0", 1, 0))
+    assert [type(record) for record in log.home_records("claims")] == [Timer]
+    await agent._silent(0, Timer(REQUEST, "0", 1, 7))  # void
+    assert len(log.home_records("claims")) == 1
+
+
+async def test_a_map_that_waits_for_its_turn_is_not_silent(table: Table, log: Log) -> None:
+    busy = Pipeline("factcheck", request=Question)
+    gate = asyncio.Event()
+
+    @busy.map()
+    async def evidence(question: Question) -> list[Passage]:
+        await gate.wait()
+        return []
+
+    @busy.gather
+    def report(found: Gather[Passage]) -> Report:
+        return Report({}, {}, {})
+
+    assert busy.root == "report"
+    agent = await worker("evidence", table, log, busy)
+    asked = [Request(request, "factcheck", Raw(b'{"prompt": "why?"}')) for request in (REQUEST, new_request_id())]
+    await agent.handle(0, [each._replace(at_ms=0) for each in polled(*asked)])  # both silences are over at once
+    for _ in range(10):
+        await asyncio.sleep(0)
+    gate.set()
+    await until(lambda: len(log.outs) >= 2)
+    assert [type(record) for record in log.home_records("evidence")] == [Result, Result]
+    await agent.stop()

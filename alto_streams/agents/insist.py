@@ -1,0 +1,26 @@
+"""Trying until it works."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from alto_streams.errors import Retryable
+from alto_streams.parts import Backoff
+
+log = logging.getLogger(__name__)
+
+
+async def insist(action: Callable[[], Awaitable[object]]) -> None:
+    """Try until it works: a record is never acknowledged without what follows from it."""
+    backoff = Backoff()
+    while True:
+        try:
+            await action()
+        except Retryable as error:
+            wait_s = backoff.next_s()
+            log.warning("%s; trying again in %.1f s", error, wait_s)
+            await asyncio.sleep(wait_s)
+        else:
+            return
