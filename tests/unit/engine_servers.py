@@ -126,10 +126,11 @@ class FakeVllm:
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
-    """A uvicorn server on a free port; its base address ending in /v1."""
+async def serving(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """A uvicorn server, on a free port unless one is given; its base address ending in /v1."""
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
     server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]))
