@@ -32,7 +32,8 @@ RELATIONS = {
 }
 # Subjects of the examples in the prompt: a claim about them would measure copying.
 SHOWN = {
-    "Kenya", "Peru", "Nepal", "Sweden", "Poland", "Portugal", "Fiji", "Ghana", "Cuba", "Chile", "Japan",
+    "Kenya", "Peru", "Nepal", "Sweden", "Poland", "Portugal", "Fiji", "Ghana", "Cuba", "Chile", "Japan", "Mali",
+    "Oman", "Togo", "Laos", "Haiti", "iron", "boron", "iodine",
     "neon", "zinc", "gold", "argon", "tin",
 }  # fmt: skip
 

@@ -23,7 +23,9 @@ from alto_streams.pipelines.factcheck.search import open_search
 from alto_streams.pipelines.factcheck.verdict import THRESHOLD, YES, VerdictLine, log_odds
 from loadtest.claimset import RELATIONS, Labelled, claim_sets
 
-AT_ONCE = 4
+AT_ONCE = 2
+SILENCE_S = 300.0
+QUERIES = 2  # of the pipeline, per claim
 
 
 class Unjudged(Exception):
@@ -37,7 +39,7 @@ async def judge(engine: OpenAIEngine, claims: Sequence[Labelled]) -> list[tuple[
 
     async def one(claim: str) -> tuple[float, bool]:
         async with gate:
-            evidence = await search.search(claim, PASSAGES_PER_QUERY)
+            evidence = await search.search(claim, QUERIES * PASSAGES_PER_QUERY)
             call = prompts.verdict(claim, evidence, VerdictLine(claim, evidence)).call()
             text, odds = "", None
             async for piece in engine.generate(call):
@@ -108,7 +110,7 @@ async def measure(count: int, calibration: int, seed: int) -> dict[str, Any]:
     calibrating, held = claim_sets(calibration, count, seed)
     server = LocalServer(slots=AT_ONCE)
     running = server.start()
-    engine = OpenAIEngine(f"{running.listening_address}/v1", server.model_name, slots=AT_ONCE)
+    engine = OpenAIEngine(f"{running.listening_address}/v1", server.model_name, slots=AT_ONCE, silence_s=SILENCE_S)
     try:
         await engine.ready()
         seen = await judge(engine, calibrating)

@@ -115,6 +115,7 @@ def _judged(fact: str, statement: str, label: bool) -> str:
 
 VERDICT_EXAMPLES = "".join(_judged(*case) for case in _CASES)
 OTHER_FACT = "Fiji is in Asia."
+ANSWER_TOKENS = 320
 # Of one sentence; a whole answer, in barrier mode, has as many times more as it has sentences.
 CLAIMS_TOKENS, CLAIMS_LINES = 200, 3
 NO_FACT = "Nothing is known about it."

@@ -12,7 +12,7 @@ YES = ("true", "correct")
 NO = ("false", "wrong")
 # Log-odds of `correct` over `wrong` above which a claim counts as true. A small model leans to one word whatever it is
 # asked, so the even point is not zero: calibrated for SmolLM2-135M-Instruct (Q4_1), see docs/verdicts.md.
-THRESHOLD = 0.0
+THRESHOLD = -0.995
 MAX_LINE_CHARS = 200
 
 
