@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -34,7 +35,8 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
         try:
             return read.decode(payload)
         except msgspec.MsgspecError as error:
-            raise Poison(f"undecodable record: {error}") from None
+            told = re.sub(r"(['\"]).*\1", "…", str(error), flags=re.DOTALL)  # it quotes an unknown tag or enum value
+            raise Poison(f"undecodable record: {told}") from None
 
     return decode
 

@@ -182,7 +182,7 @@ class JsonLines(_ByLine[T]):
             return [self._read.decode(line.encode("utf-8", "surrogatepass"))]
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             # An error may quote the output (an unknown enum value, say); a cause must not.
-            cause = re.sub(r"'.*'", "…", str(error), flags=re.DOTALL)
+            cause = re.sub(r"(['\"]).*\1", "…", str(error), flags=re.DOTALL)
             return [ParseFailure(f"item {self._count}: {cause}")]
 
 
