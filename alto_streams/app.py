@@ -183,8 +183,9 @@ def _pumped(app: App, topic: str, handle: Callable[[int, list[Polled]], Any]) ->
         broken = pump.broken
         try:
             await asyncio.wait({running, broken}, return_when=asyncio.FIRST_COMPLETED)
-            if broken.done():
-                await app.crash(broken.exception())
+            error = broken.exception() if broken.done() else running.exception()
+            if error is not None:  # without its agent the worker would keep its partitions, and do nothing for them
+                await app.crash(error)
         finally:
             running.cancel()
             await pump.stop()

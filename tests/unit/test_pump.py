@@ -13,6 +13,7 @@ import pytest
 
 from alto_streams.agents.lm_pool import Pool
 from alto_streams.agents.pump import Polled, Pump
+from alto_streams.app import _pumped
 from alto_streams.errors import Fenced
 from alto_streams.records import Call, Home, Work, encode
 
@@ -155,3 +156,28 @@ async def test_a_fenced_work_item_is_left_to_the_next_generation() -> None:
         (new,) = stream.deliver(1)
         await until(lambda: new.is_acked)
         assert not old.is_acked
+
+
+async def test_an_agent_whose_stream_breaks_ends_its_worker() -> None:
+    crashes: list[BaseException | None] = []
+    agents: list[Callable[[Any], Any]] = []
+
+    class App:
+        conf = SimpleNamespace(id="app")
+
+        def topic(self, *_: Any, **__: Any) -> None: ...
+
+        def agent(self, *_: Any, **__: Any) -> Callable[[Any], None]:
+            return agents.append
+
+        async def crash(self, error: BaseException | None) -> None:
+            crashes.append(error)
+
+    class Broken(Stream):
+        async def events(self) -> AsyncIterator[Event]:
+            raise ValueError("a bug")
+            yield
+
+    _pumped(App(), "chunks.factcheck.claims", Handler())  # type: ignore[arg-type]
+    await agents[0](Broken())
+    assert [type(error) for error in crashes] == [ValueError]
