@@ -88,7 +88,7 @@ def _components(pipelines: Mapping[str, PipelineInfo]) -> dict[str, Any]:
 
 def _submission(pipeline: str, asked: dict[str, Any]) -> dict[str, Any]:
     deadline = {
-        "description": "Seconds from now (a number), or an RFC 3339 time with its offset",
+        "description": "Seconds from now (a number), or an RFC 3339 time with its offset; else 0.9 of the horizon",
         "oneOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "format": "date-time"}],
     }
     return {

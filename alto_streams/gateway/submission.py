@@ -16,6 +16,7 @@ from alto_streams.records import Context, Mode
 from alto_streams.settings import Settings
 
 MAX_KEY_CHARS = 255
+UNASKED_DEADLINE = 0.9  # of the horizon
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<place>\$.*)`)?$", re.DOTALL)
 _UNNAMED = re.compile(r"(?:unknown|required) field `([^`]*)`")
 
@@ -107,7 +108,8 @@ def _key(in_body: str | None, in_header: str | None) -> str | None:
 
 def _deadline_ms(deadline: float | str | None, horizon_s: float, now_ms: int) -> int | None:
     if deadline is None:
-        return None
+        # Past the horizon a request is forgotten without a word: whatever happens to it, it ends before that.
+        return now_ms + int(horizon_s * UNASKED_DEADLINE * 1000)
     if isinstance(deadline, str):
         try:
             at = datetime.fromisoformat(deadline)

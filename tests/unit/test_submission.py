@@ -101,11 +101,16 @@ def test_a_deadline_is_seconds_or_a_time(deadline: float | str) -> None:
     assert parse(body(deadline=deadline)).context.deadline_ms == NOW_MS + 60_000
 
 
+def test_every_request_ends_before_it_is_forgotten() -> None:
+    due_ms = parse(body()).context.deadline_ms
+    assert due_ms is not None
+    assert NOW_MS < due_ms < NOW_MS + 600_000
+
+
 def test_what_was_checked_is_what_travels() -> None:
     asked = parse(b'{"input": {"prompt": "no", "prompt" : "yes" },\n "pipeline": "questions", "mode": "barrier"}')
     assert bytes(asked.input) == b'{"prompt":"yes","count":1}'
     assert asked.context.mode is Mode.BARRIER
-    assert asked.context.deadline_ms is None
 
 
 def test_the_digest_tells_bodies_apart_and_not_their_spelling() -> None:
