@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from alto_streams.local import ping
 from alto_streams.local.ports import free_ports
 from alto_streams.models.scripted import Script
 from alto_streams.pipelines.factcheck import script
@@ -50,10 +50,7 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 
 def wait_for(condition: Callable[[], bool], what: Callable[[], str], deadline_s: float = START_S) -> None:
     """Until another process has got somewhere; `what` tells, when it is too late, how far it is."""
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {deadline_s:g} s: {what()}"
-        time.sleep(0.02)
+    assert ping.wait_until(condition, deadline_s), f"not within {deadline_s:g} s: {what()}"
 
 
 class Process:
