@@ -28,11 +28,19 @@ async def warm_up(engine: Engine, stages: Sequence[tuple[Pipeline, str]]) -> Non
     try:
         async with asyncio.timeout(TIMEOUT_S):
             for pipeline, stage in stages:
-                call = pipeline.example_call(stage)
+                call = _example(pipeline, stage)
                 if call is not None:
                     await _one_token(engine, call, f"{pipeline.name}.{stage}")
     except (EngineUnavailable, CallRejected, TimeoutError) as error:
         log.info("%s was not warmed up: %s", engine.name, error or type(error).__name__)
+
+
+def _example(pipeline: Pipeline, stage: str) -> Call | None:
+    try:
+        return pipeline.example_call(stage)
+    except Exception as error:  # the author's function: of a real call it makes a failed leaf, and no more here
+        log.warning("%s.%s: its prompt of the examples raised %s", pipeline.name, stage, type(error).__name__)
+        return None
 
 
 async def _one_token(engine: Engine, call: Call, prompt_class: str) -> None:

@@ -7,7 +7,8 @@ from itertools import takewhile
 
 from alto_streams.agents.warmup import warm_up
 from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
-from alto_streams.pipelines.factcheck import Claim, pipeline
+from alto_streams.pipeline import Pipeline, Prompt
+from alto_streams.pipelines.factcheck import Claim, Query, pipeline
 from alto_streams.records import Call
 
 
@@ -58,3 +59,16 @@ async def test_an_engine_that_is_down_is_left_alone() -> None:
     engine = Listening(dies=1)
     await warm_up(engine, STAGES)
     assert len(engine.calls) == 1
+
+
+async def test_a_prompt_that_raises_costs_only_its_own_warm_up() -> None:
+    broken = Pipeline("broken", request=Claim)
+
+    @broken.generate(model="judge")
+    def queries(claim: Claim) -> Prompt[Query]:
+        raise KeyError("an author's own mistake")
+
+    broken.examples(Claim("The capital of Peru is Lima."))
+    engine = Listening()
+    await warm_up(engine, [(broken, "queries"), *STAGES])
+    assert len(engine.calls) == len(STAGES)
