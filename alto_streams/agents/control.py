@@ -79,12 +79,13 @@ class ControlLog:
             try:
                 await consumer.start()
                 await self._follow(consumer)
-            except (KafkaError, OSError) as error:
+            except Exception as error:  # whatever it is: without this reader nothing could be cancelled any more
                 wait_s = backoff.next_s()
-                log.warning("control topics cannot be read, trying again in %.1f s: %s", wait_s, error)
+                log.warning("control topics cannot be read, trying again in %.1f s: %r", wait_s, error)
                 await asyncio.sleep(wait_s)
             finally:
-                await consumer.stop()
+                with contextlib.suppress(KafkaError, OSError):
+                    await consumer.stop()
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         tps = [TopicPartition(t, p) for t in self._topics for p in consumer.partitions_for_topic(t) or {0}]
