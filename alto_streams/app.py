@@ -136,13 +136,16 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     async def work(stream: Any) -> None:
         agent = LMAgent(engine, control, app.sender)
         control.on_over = agent.on_over
-        await control.start()
-        if not warm.is_set():
-            await warm_up(engine, stages)
-            warm.set()
         pool = Pool(agent, slots, app.sender.send_all)
         try:
+            await control.start()
+            if not warm.is_set():
+                await warm_up(engine, stages)
+                warm.set()
             await pool.run(stream)
+        except Exception as error:  # without its agent the worker would keep its partitions, and do nothing for them
+            await app.crash(error)
+            raise
         finally:
             await pool.stop()
             await control.stop()
