@@ -43,9 +43,12 @@ Sentence: The capital of Kenya is Nairobi, and Kenya is in Africa.
 Sentence: Neon is a noble gas.
 {"claim": "Neon is a noble gas."}
 
-Sentence: Lima, the capital of Peru, has about 10 million inhabitants.
-{"claim": "Lima is the capital of Peru."}
-{"claim": "Lima has about 10 million inhabitants."}
+Sentence: The largest city of Peru is Lima.
+{"claim": "The largest city of Peru is Lima."}
+
+Sentence: The capital of Peru is Lima, and the currency of Peru is the sol.
+{"claim": "The capital of Peru is Lima."}
+{"claim": "The currency of Peru is the sol."}
 
 Sentence: The currency of Nepal is the rupee.
 {"claim": "The currency of Nepal is the rupee."}
