@@ -13,6 +13,7 @@ from alto_streams.models.protocol import CallRejected, Capabilities
 from alto_streams.records import Call
 
 Json = dict[str, Any]
+CONTINUE = "Continue this text from exactly where it ends. Write only what comes next."
 Name = Literal["vllm", "llama.cpp", "openai"]
 NAMES: tuple[Name, ...] = ("vllm", "llama.cpp", "openai")
 
@@ -38,12 +39,15 @@ class Dialect:
             CallRejected: the call must continue a turn, or keep to choices, in a way that this server cannot.
         """
         opened = call.messages[-1].content if call.messages and call.messages[-1].role == "assistant" else ""
-        if (prefix or opened) and not self.continues:
+        if prefix and not self.continues:
             raise CallRejected(
                 "this server cannot continue an assistant's turn: name its dialect in ALTO_MODELS (?dialect=vllm)"
             )
         turns = call.messages[:-1] if opened else call.messages
         messages = [{"role": message.role, "content": message.content} for message in turns]
+        if opened and not self.continues:  # the nearest that such a server offers: being asked to
+            messages.append({"role": "user", "content": f"{CONTINUE}\n\n{opened}"})
+            opened = ""
         body: Json = {"model": model, "messages": messages, "max_tokens": call.max_tokens, **self._sampling(call)}
         body |= {"stream_options": {"include_usage": True}}
         if opened or prefix:

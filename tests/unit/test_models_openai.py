@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from alto_streams.models.dialects import choices_grammar
+from alto_streams.models.dialects import DIALECTS, choices_grammar
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.pieces import Reader, WholeCharacters
 from alto_streams.models.protocol import CallRejected, EngineOverloaded, EngineUnavailable
@@ -161,3 +161,13 @@ async def test_closing_the_stream_ends_the_run_in_the_server() -> None:
 
 def test_choices_become_a_grammar() -> None:
     assert choices_grammar(['a"b', "c\\d\n"]) == 'root ::= "a\\"b" | "c\\\\d\\n"'
+
+
+def test_a_server_that_cannot_continue_a_turn_is_asked_to() -> None:
+    call = Call(messages=[Message("user", "Check it."), Message("assistant", "The statement is")], max_tokens=4)
+    body = DIALECTS["openai"].chat_body(call, "m", "")
+    assert [message["role"] for message in body["messages"]] == ["user", "user"]
+    assert body["messages"][-1]["content"].endswith("The statement is")
+    assert "continue_final_message" not in body
+    with pytest.raises(CallRejected, match="cannot continue"):
+        DIALECTS["openai"].chat_body(call, "m", " correct")
