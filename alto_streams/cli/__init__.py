@@ -5,6 +5,7 @@ Each command imports what it needs when it runs: a worker process should not wai
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run_command(arguments: Sequence[str]) -> int:
     """The same, with the exit code returned. Errors are one line on standard error, never a traceback."""
     command = typer.main.get_command(app)
+    if os.getcwd() not in sys.path:  # a pipeline of one's own stands where the command is run, as with Faust's -A
+        sys.path.insert(0, os.getcwd())
     try:
         code = command.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
     except Exception as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import contextlib
+from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from alto_streams.cli import options
@@ -16,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="The question.")],
+    question: Annotated[str, typer.Argument(help="The question; or the input's fields, as a JSON object.")],
     pipeline: options.PipelineName = "factcheck",
     mode: options.ModeChoice = options.Mode.STREAM,
     gateway: options.Gateways = None,
@@ -29,6 +31,14 @@ def ask(
     asyncio.run(_ask(question, pipeline, mode, options.gateways(gateway), deadline, as_json))
 
 
+def input_of(question: str) -> dict[str, Any]:
+    """What a request's input is: the fields of a JSON object, or the text as the `prompt`."""
+    if question.lstrip().startswith("{"):
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(question, type=dict[str, Any])
+    return {"prompt": question}
+
+
 async def _ask(
     question: str, pipeline: str, mode: options.Mode, gateways: list[str], deadline: float | None, as_json: bool
 ) -> None:
@@ -39,7 +49,7 @@ async def _ask(
     from alto_streams.client import Client
     from alto_streams.local.signals import ends_on_signals
 
-    asked = Asked(pipeline, {"prompt": question}, mode, deadline)
+    asked = Asked(pipeline, input_of(question), mode, deadline)
     async with ends_on_signals(), Client(gateways, give_up_s=options.GIVE_UP_S) as client:
         with screen_for(pipeline, as_json) as screen:
             transcript = await follow(client, asked, screen)
