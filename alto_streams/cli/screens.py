@@ -72,7 +72,7 @@ class PlainScreen:
 
     def __init__(self, pipeline: str, out: TextIO, width: int = PLAIN_WIDTH) -> None:
         self._pipeline, self._out, self._width = pipeline, out, width
-        self._shown = 0
+        self._shown: dict[tuple[str, str], int] = {}
         self._claims: dict[str, str] = {}
 
     def __enter__(self) -> PlainScreen:
@@ -83,7 +83,8 @@ class PlainScreen:
 
     def show(self, event: ClientEvent, transcript: Transcript, at_s: float) -> None:
         """Prints what is whole by now."""
-        self._text(transcript, at_s, is_over=transcript.text_end_s is not None or transcript.status is not None)
+        for key, speech in transcript.speeches.items():
+            self._text(key, speech.text, at_s, is_over=speech.ended or transcript.status is not None)
         if self._pipeline == FACTCHECK:
             for number, claim in enumerate(claims_of(transcript), 1):
                 self._claim(number, claim, at_s)
@@ -95,13 +96,15 @@ class PlainScreen:
         """The summary."""
         print("", *summary_lines(self._pipeline, transcript, self._width), sep="\n", file=self._out, flush=True)
 
-    def _text(self, transcript: Transcript, at_s: float, is_over: bool) -> None:
-        while (end := _SENTENCE_END.search(transcript.text, self._shown)) is not None:
-            self._sentence(transcript.text[self._shown : end.start()], at_s)
-            self._shown = end.end()
-        if is_over and self._shown < len(transcript.text):
-            self._sentence(transcript.text[self._shown :], at_s)
-            self._shown = len(transcript.text)
+    def _text(self, key: tuple[str, str], text: str, at_s: float, is_over: bool) -> None:
+        shown = self._shown.get(key, 0)
+        while (end := _SENTENCE_END.search(text, shown)) is not None:
+            self._sentence(text[shown : end.start()], at_s)
+            shown = end.end()
+        if is_over and shown < len(text):
+            self._sentence(text[shown:], at_s)
+            shown = len(text)
+        self._shown[key] = shown
 
     def _sentence(self, text: str, at_s: float) -> None:
         if text.strip():

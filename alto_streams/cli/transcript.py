@@ -33,10 +33,21 @@ class Span:
 
 
 @dataclass(slots=True)
-class Transcript:
-    """One request as its client has heard it. Feed it every event once, in order."""
+class Speech:
+    """The text of one stream that the client watches."""
 
     text: str = ""
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class Transcript:
+    """One request as its client has heard it. Feed it every event once, in order.
+
+    `speeches`: (stage, path) -> its text; a pipeline may stream several at once.
+    """
+
+    speeches: dict[tuple[str, str], Speech] = field(default_factory=dict)
     items: dict[tuple[str, str], Item] = field(default_factory=dict)
     spans: dict[str, Span] = field(default_factory=dict)
     accepted_s: float | None = None
@@ -47,6 +58,12 @@ class Transcript:
     cause: str | None = None
     result: Any = None
 
+    @property
+    def text(self) -> str:
+        """All text, stream after stream in the order of their paths."""
+        ordered = sorted(self.speeches.items(), key=lambda speech: parse_path(speech[0][1]))
+        return "\n\n".join(speech.text for _, speech in ordered)
+
     def hear(self, event: ClientEvent, at_s: float) -> None:
         """Takes in the next event, heard at `at_s` seconds after the submission."""
         body = event.body or {}
@@ -56,7 +73,7 @@ class Transcript:
             case EventKind.CHUNK:
                 if self.first_token_s is None:
                     self.first_token_s = at_s
-                self.text += body["text"]
+                self.speeches.setdefault((event.stage, event.path), Speech()).text += body["text"]
                 self._mark(event.stage, at_s)
             case EventKind.ITEM:
                 status, cause = body.get("status", Status.OK), body.get("cause")
@@ -78,6 +95,8 @@ class Transcript:
 
     def _close(self, event: ClientEvent, body: dict[str, Any], at_s: float) -> None:
         span = self._mark(event.stage, at_s)
+        if (event.stage, event.path) in self.speeches:
+            self.speeches[event.stage, event.path].ended = True
         if body.get("status", Status.OK) != Status.OK:
             # A call that failed whole: a leaf at the path of the call itself.
             item = Item(event.stage, event.path, None, body["status"], body.get("cause"), at_s)

@@ -122,6 +122,25 @@ def test_another_pipeline_is_shown_by_its_items_and_result() -> None:
     assert "The request ended failed: deadline exceeded" in out.getvalue()
 
 
+def test_streams_that_run_beside_each_other_are_not_mixed() -> None:
+    out = io.StringIO()
+    recorded: list[tuple[float, Kind, str, str, Any]] = [
+        (0.1, Kind.CHUNK, "answers", "1", {"text": "Lava "}),
+        (0.2, Kind.CHUNK, "answers", "0", {"text": "Ash falls. It "}),
+        (0.3, Kind.CHUNK, "answers", "1", {"text": "flows."}),
+        (0.4, Kind.CLOSE, "answers", "1", {"count": 1}),
+        (0.5, Kind.CHUNK, "answers", "0", {"text": "stays."}),
+        (0.6, Kind.DONE, "page", "", {"status": "ok", "result": {}}),
+    ]
+    transcript = played(PlainScreen("summaries", out), recorded)
+    assert [line.split(maxsplit=3)[3] for line in out.getvalue().splitlines()[:3]] == [
+        "Ash falls.",
+        "Lava flows.",
+        "It stays.",
+    ]
+    assert transcript.text == "Ash falls. It stays.\n\nLava flows."
+
+
 def test_a_retraction_takes_items_back() -> None:
     transcript = played(PlainScreen("factcheck", io.StringIO()), RECORDED[:5])
     event = ClientEvent(99, Kind.RETRACTED, "claims", "0", 0, 0, {})
