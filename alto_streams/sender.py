@@ -69,6 +69,11 @@ class Sender:
         """The producer in use; None before the start, after the stop and while it is being replaced."""
         return self._producer
 
+    @property
+    def idempotent(self) -> bool:
+        """Whether the broker hands out producer ids, as Apache Kafka does and Tansu does not."""
+        return self._idempotent
+
     async def start(self) -> None:
         """Connects. Raises `KafkaError` if no broker answers."""
         try:
