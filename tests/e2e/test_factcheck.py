@@ -104,7 +104,11 @@ async def dead_letters(broker: str) -> list[DeadLetter]:
 
 
 def test_lm_workers_that_are_killed_cost_no_request_anything(kafka: Server, tmp_path: Path) -> None:
-    """One LM worker of two of each model dies while calls run; the supervisor starts both again."""
+    """One LM worker of two of each model dies while calls run; the supervisor starts both again.
+
+    No worker of a table stage: killing `queries-2` here has stalled its group for the rebalance timeout, once in about
+    six runs, and the cause is not known (see "Known to be open" in ARCHITECTURE.md).
+    """
     rows = recording()[:24]
     given = write_rows(tmp_path / "rows.jsonl", rows)
     engine = f"scripted:{given}?timing=reference"
