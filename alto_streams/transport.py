@@ -5,7 +5,9 @@ Each class says which trap it closes. Nothing here knows of stages, rows or requ
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -24,7 +26,10 @@ from alto_streams.gate import Gate
 from alto_streams.holes import Holes
 from alto_streams.producer import Producer, bootstrap, connected, faust_log
 
+log = logging.getLogger(__name__)
+
 POLL_S = 0.25  # how long one fetch from aiokafka's buffer may wait; records wake it
+REVOKED_WITHIN = 0.75  # of the rebalance timeout: a member that takes longer is expelled
 
 
 class Coordinator(GroupCoordinator):  # type: ignore[misc]
@@ -81,12 +86,33 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             coordinator.fence = self.app.fence
         self._consumer = consumer
 
-    async def _fetch_records(self, consumer: Any, active_partitions: Any, *args: Any, **kwargs: Any) -> Any:
-        """As Faust's; on a broker that may show records out of order (see `holes`), up to the first hole only."""
-        if self.app.sender.idempotent:
-            return await super()._fetch_records(consumer, active_partitions, *args, **kwargs)
-        positions = {tp: _position(consumer, tp) for tp in active_partitions}
-        found = await super()._fetch_records(consumer, active_partitions, *args, **kwargs)
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: float = 0,  # noqa: ASYNC109
+        max_records: int | None = None,
+    ) -> Any:
+        """As Faust's, but it ends in time; and before a hole, on a broker that may show records late (see `holes`).
+
+        Once a rebalance has begun, aiokafka lets a fetch wait for the new assignment, whatever its timeout. That comes
+        only after the revocation, which waits for the fetch: until the group expels this member.
+        """
+        if not self.consumer.flow_active:
+            return {}
+        if consumer._closed or consumer._fetcher._closed:
+            raise driver.ConsumerStoppedError
+        positions = (
+            None if self.app.sender.idempotent else {tp: _position(consumer, tp) for tp in active_partitions or ()}
+        )
+        # It is inside the context that a fetch is broken off: aiokafka counts fetches, and not those that raise.
+        with consumer._fetcher._subscriptions.fetch_context(), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout + POLL_S):
+                found = await consumer._fetcher.fetched_records(active_partitions, timeout, max_records)
+                return found if positions is None else self._without_holes(consumer, positions, found)
+        return {}
+
+    def _without_holes(self, consumer: Any, positions: dict[Any, int | None], found: dict[Any, Any]) -> dict[Any, Any]:
         for tp, records in list(found.items()):
             kept, hole = self._holes.before_hole(tp, positions.get(tp), records)
             if hole is not None:
@@ -203,10 +229,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Nothing: what was never delivered does not hold the gate."""
 
     async def wait_empty(self) -> None:
-        """Waits until what was begun is finished, at most half the rebalance timeout, and commits it.
-
-        A worker that kept its group waiting for longer would be expelled, and lose the same work all the same.
-        """
+        """Waits until what was begun is finished, at most half the rebalance timeout, and commits it."""
         deadline = monotonic() + self.app.conf.broker_rebalance_timeout / 2
         self._clean_unacked_messages()
         while self._unacked_messages and not self.should_stop and monotonic() < deadline:
@@ -214,11 +237,31 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self._clean_unacked_messages()
         await self.commit_and_end_transactions()
 
+    async def commit_and_end_transactions(self) -> None:
+        """Commits all that is finished by now, after a commit under way: that one may have begun earlier."""
+        while await self.maybe_wait_for_commit_to_finish():
+            pass
+        await self.commit()
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Suspends the flow, waits for what was begun (`stream_wait_empty`), commits, and only then lets go."""
+        """Suspends the flow, waits for what was begun (`stream_wait_empty`), commits, and only then lets go.
+
+        What takes too long is given up: a worker that kept its group waiting would be expelled, and lose it anyway.
+        """
         self.stop_flow()
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
+        within_s = REVOKED_WITHIN * self.app.conf.broker_rebalance_timeout
+        try:
+            async with asyncio.timeout(within_s):
+                await self._finish_begun(revoked)
+        except TimeoutError:
+            log.warning("%s: partitions are given up with work unfinished after %.0f s", self.app.conf.id, within_s)
+        self.gate.revoke(revoked)
+        self._unacked_messages.clear()
+        await super().on_partitions_revoked(revoked)
+
+    async def _finish_begun(self, revoked: set[TP]) -> None:
         # A fetch that outlived the rebalance would take records of the new assignment and drop them: recovery, having
         # sought to the changelog's beginning, would wait for them for ever.
         await self.wait_for_stopped_flow()
@@ -226,15 +269,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             if self.app.conf.stream_wait_empty:
                 await self.wait_empty()
             else:
-                await self._commit_now()
-        self.gate.revoke(revoked)
-        self._unacked_messages.clear()
-        await super().on_partitions_revoked(revoked)
-
-    async def _commit_now(self) -> None:
-        while await self.maybe_wait_for_commit_to_finish():
-            pass  # that one may have begun before the last acknowledgement
-        await self.commit()
+                await self.commit_and_end_transactions()
 
 
 class Transport(driver.Transport):  # type: ignore[misc]

@@ -16,9 +16,20 @@ from faust.assignor.partition_assignor import PartitionAssignor
 
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import ConfigError
+from alto_streams.transport import POLL_S, Consumer
 from alto_streams.worker import new_app
 from tests.broker.brokers import Server, Tansu
-from tests.broker.faust_apps import KINDS, agent, create_topics, make_app, running, settings_for, unique, until
+from tests.broker.faust_apps import (
+    KINDS,
+    SESSION_S,
+    agent,
+    create_topics,
+    make_app,
+    running,
+    settings_for,
+    unique,
+    until,
+)
 
 
 async def members(url: str, group: str) -> int:
@@ -56,6 +67,28 @@ async def test_a_static_member_leaves_when_it_stops(kind: str, kafka: Server, tm
     else:
         assert left == 0
     assert (tmp_path / "workers" / f"{app_id}-one").is_dir(), "the folder is named by the instance, and used again"
+
+
+async def test_a_fetch_does_not_hold_up_the_revocation_that_waits_for_it(
+    kafka: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka tells of the revocation late, and records are asked for meanwhile."""
+    tell = Consumer.threadsafe_partitions_revoked
+
+    async def tell_late(self: Any, *args: Any) -> None:
+        await asyncio.sleep(2 * POLL_S)
+        await tell(self, *args)
+
+    monkeypatch.setattr(Consumer, "threadsafe_partitions_revoked", tell_late)
+    app_id, topic = unique("held"), unique("held-src")
+    await create_topics(kafka.url, 2, topic)
+    one, two = (make_app("ours", app_id, settings_for(kafka.url, tmp_path / name)) for name in ("one", "two"))
+    for app in (one, two):
+        idle_agent(app, topic)
+    async with running(one):
+        await until(lambda: len(one.consumer.assignment()) == 2, "assigned")
+        async with running(two):
+            await until(lambda: [len(app.consumer.assignment()) for app in (one, two)] == [1, 1], "shared", SESSION_S)
 
 
 @KINDS
