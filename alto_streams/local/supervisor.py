@@ -21,7 +21,8 @@ from alto_streams.local.children import Child, Children
 from alto_streams.parts import Backoff
 
 POLL_S = 0.1
-RESTARTS, RESTARTS_WITHIN_S = 5, 60.0
+RESTARTS = 5
+SOUND_AFTER_S = 60.0  # a part that has served for so long begins a new count of its deaths
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,14 @@ Progress = Callable[[str, State, float], None]
 
 class PartFailed(Exception):
     """A part did not start, or died too often. Names it, its address, its log and the last that it wrote."""
+
+
+class _Died(Exception):
+    """A child has ended, or was ended because it did not get ready."""
+
+    def __init__(self, did: str, child: Child) -> None:
+        super().__init__(did)
+        self.did, self.child = did, child
 
 
 class Supervisor:
@@ -112,7 +121,10 @@ class Supervisor:
             if part.run is not None:
                 await part.run()
             else:
-                child = await self._start(part)
+                try:
+                    child = await self._start(part)
+                except _Died as died:
+                    raise PartFailed(_report(part, died.did, died.child)) from None
                 self._watches.append(asyncio.create_task(self._watch(part, child)))
             self._progress(part.name, State.READY, time.monotonic() - began)
             ready[part.name].set()
@@ -132,7 +144,10 @@ class Supervisor:
             await asyncio.gather(everything, *tasks, return_exceptions=True)
 
     async def _start(self, part: Part) -> Child:
-        """Start the part's process and wait until it is ready. Raises `PartFailed`, or what `before` raised."""
+        """Start the part's process and wait until it is ready.
+
+        Raises `_Died` if it does not get there, `PartFailed` if there is nothing to run, or what `before` raised.
+        """
         await asyncio.to_thread(part.before)
         try:
             child = await self._children.start(part.name, part.command, part.env)
@@ -144,31 +159,37 @@ class Supervisor:
             if child.code is not None or time.monotonic() > deadline:
                 did = _ended(child.code) if child.code is not None else f"was not ready after {part.start_s:g} s"
                 await self._end(part)
-                raise PartFailed(_report(part, did, child))
+                raise _Died(did, child)
             await asyncio.sleep(POLL_S)
         return child
 
     async def _watch(self, part: Part, child: Child) -> None:
-        """Restart the part each time it dies, until it has died too often."""
-        deaths: list[float] = []
-        backoff = Backoff()
+        """Restart the part each time it dies, until it has died too often. A restart that fails is one more death."""
+        deaths, backoff = 0, Backoff()
         while True:
-            code = await self._children.reap(child)
-            now = time.monotonic()
+            ready_at = time.monotonic()
+            died = _Died(_ended(await self._children.reap(child)), child)
+            died_at = time.monotonic()
             self._running.pop(part.name, None)
-            self._progress(part.name, State.DIED, 0.0)
-            deaths = [at for at in deaths if now - at < RESTARTS_WITHIN_S] + [now]
-            if not part.restarts or len(deaths) > RESTARTS:
-                often = f", {len(deaths)} times within {RESTARTS_WITHIN_S:g} s" if part.restarts else ""
-                return self._fail(PartFailed(_report(part, _ended(code) + often, child)))
-            if len(deaths) == 1:
+            if died_at - ready_at > SOUND_AFTER_S:
+                deaths = 0
                 backoff.reset()
-            await asyncio.sleep(backoff.next_s())
-            try:
-                child = await self._start(part)
-            except Exception as error:
-                return self._fail(error)
-            self._progress(part.name, State.READY, time.monotonic() - now)
+            restarted = None
+            while restarted is None:
+                deaths += 1
+                self._progress(part.name, State.DIED, 0.0)
+                if not part.restarts or deaths > RESTARTS:
+                    often = f", {deaths} times in a row" if part.restarts else ""
+                    return self._fail(PartFailed(_report(part, died.did + often, died.child)))
+                await asyncio.sleep(backoff.next_s())
+                try:
+                    restarted = await self._start(part)
+                except _Died as again:
+                    died = again
+                except Exception as error:
+                    return self._fail(error)
+            child = restarted
+            self._progress(part.name, State.READY, time.monotonic() - died_at)
 
     def _fail(self, error: Exception) -> None:
         if not self._failed.done():

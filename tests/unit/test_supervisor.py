@@ -107,9 +107,25 @@ async def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
 
 async def test_a_part_that_keeps_dying_ends_the_system(tmp_path: Path) -> None:
     part = Part("worker", [sys.executable, "-S", "-c", "print('no luck'); raise SystemExit(3)"], address="here")
-    with pytest.raises(PartFailed, match=rf"worker at here exited with code 3, {RESTARTS + 1} times.*\nno luck"):
+    with pytest.raises(
+        PartFailed, match=rf"worker at here exited with code 3, {RESTARTS + 1} times in a row.*\nno luck"
+    ):
         async with Supervisor([part], tmp_path) as supervisor:
             await supervisor.wait()
+
+
+async def test_a_restart_that_does_not_get_ready_is_tried_again(tmp_path: Path) -> None:
+    told: list[State] = []
+    slow = tmp_path / "slow"
+    command = f"test -e {slow} && rm {slow} && exec sleep 100; touch {tmp_path}/up; exec sleep 100"
+    up = tmp_path / "up"
+    part = Part("worker", ["/bin/sh", "-c", command], up.exists, start_s=0.5)
+    async with Supervisor([part], tmp_path, lambda _, state, __: told.append(state)) as supervisor:
+        up.unlink()
+        slow.touch()
+        os.kill(supervisor.pids["worker"], signal.SIGKILL)
+        await until(lambda: told.count(State.READY) == 2)
+    assert told[2:] == [State.DIED, State.STOPPED, State.DIED, State.READY, State.STOPPED]
 
 
 async def test_the_death_of_a_part_that_cannot_be_replaced_ends_the_system(tmp_path: Path) -> None:
