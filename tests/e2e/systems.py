@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -155,8 +156,9 @@ class System:
         while todo:
             for pid in children.get(todo.pop(), []):
                 todo.append(pid)
-                if Path(f"/proc/{pid}/comm").read_text().strip() == f"alto {part}":
-                    found.append(pid)
+                with contextlib.suppress(OSError):  # ended meanwhile, as a process that only forks does
+                    if Path(f"/proc/{pid}/comm").read_text().strip() == f"alto {part}":
+                        found.append(pid)
         assert len(found) == 1, f"processes of {part}: {found}"
         return found[0]
 
