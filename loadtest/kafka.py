@@ -35,12 +35,15 @@ class Kafka(Server):
         self._controller = free_ports(1)[0]
         self._properties = folder / "server.properties"
         self._properties.write_text(self._settings())
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        subprocess.run(
+        # 16 bytes of which the first are letters: an id that begins with a dash would be read as an option.
+        cluster = base64.urlsafe_b64encode(b"alto" + uuid.uuid4().bytes[:12]).decode().rstrip("=")
+        done = subprocess.run(
             [*self._java("-Xmx128m"), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)],
-            check=True,
             capture_output=True,
+            text=True,
         )
+        if done.returncode != 0:
+            raise Unavailable(f"its storage cannot be formatted: {done.stderr.strip()[-500:]}")
 
     def command(self) -> list[str]:
         return [*self._java("-Xmx512m"), "kafka.Kafka", str(self._properties)]
