@@ -43,7 +43,7 @@ class Kafka(Server):
             text=True,
         )
         if done.returncode != 0:
-            raise Unavailable(f"its storage cannot be formatted: {done.stderr.strip()[-500:]}")
+            raise RuntimeError(f"Kafka's storage cannot be formatted: {done.stderr.strip()[-500:]}")
 
     def command(self) -> list[str]:
         return [*self._java("-Xmx512m"), "kafka.Kafka", str(self._properties)]
