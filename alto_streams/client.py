@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -120,9 +121,15 @@ class Client:
         """The status of a request and, once it has ended, its result. Raises as `submit`."""
         return await self._ask("GET", f"/v1/requests/{request}")
 
-    async def cancel(self, request: str, pipeline: str | None = None) -> None:
-        """Asks for the end of a request; its last event tells how it ended. Raises as `submit`."""
-        await self._ask("DELETE", f"/v1/requests/{request}", params={"pipeline": pipeline} if pipeline else None)
+    async def cancel(self, request: str, pipeline: str | None = None, stage: str = "", path: str = "") -> None:
+        """Asks for the end of a request; its last event tells how it ended. Raises as `submit`.
+
+        With a stage and a path, as events name them: for the end of that item and all that derives from it.
+        `pipeline` is needed only where Redis has lost the request.
+        """
+        item = f"/items/{quote(stage, safe='')}/{quote(path)}" if stage else ""
+        named = {"pipeline": pipeline} if pipeline else None
+        await self._ask("DELETE", f"/v1/requests/{quote(request, safe='')}{item}", params=named)
 
     async def events(self, request: str, last_event_id: int | None = None) -> AsyncIterator[ClientEvent]:
         """Every event after `last_event_id`, once and in order, up to `done`; reconnects, at the next gateway too.

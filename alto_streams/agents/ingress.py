@@ -63,15 +63,19 @@ class Ingress:
         """
         await self._send(topic_names.requests_topic(request.pipeline), request.id, request)
 
-    async def send_cancel(self, pipeline: str, root_stage: str, request: str) -> None:
+    async def send_cancel(self, pipeline: str, root_stage: str, request: str, stage: str = "", path: str = "") -> None:
         """Ends the request: a terminal record at the root stage's home decides it, one on `control` stops its calls.
+
+        With a stage it ends the item of that stage at `path` and what derives from it: that is for the homes alone to
+        say on `control`, since a path without its stage may be that of several calls.
 
         Raises:
             PartDown: as `send_request`; sending it again is harmless.
         """
-        decision = Cancel(request=request, path="", cause="cancelled by the client")
+        decision = Cancel(request, path, cause="cancelled by the client", stage=stage)
         await self._send(topic_names.home_topic(pipeline, root_stage), request, decision)
-        await self._send(topic_names.control_topic(pipeline), request, Cancelled(request=request, path=""))
+        if not stage:
+            await self._send(topic_names.control_topic(pipeline), request, Cancelled(request=request, path=""))
 
     async def _send(self, topic: str, key: str, record: Wire) -> None:
         producer = self._producer

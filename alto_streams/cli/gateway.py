@@ -33,10 +33,7 @@ def gateway(
     check_free("The gateway", config.host, config.gateway_port, "ALTO_GATEWAY_PORT (or --port)")
     logging.config.dictConfig(log_config())
     quiet_loggers()
-    infos = {
-        name: PipelineInfo(name, pipeline.request, pipeline.root)
-        for name, pipeline in load_pipelines(config.pipelines).items()
-    }
+    infos = {name: PipelineInfo.of(pipeline) for name, pipeline in load_pipelines(config.pipelines).items()}
     # The server raises the signal that ended it once more when it is done: a clean stop then exits with 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
 from alto_streams.parts import PartDown
+from alto_streams.pipeline import Pipeline
 from alto_streams.records import Request
 
 
 @dataclass(frozen=True)
 class PipelineInfo:
-    """A pipeline as clients see it: what its requests look like, and which stage ends them."""
+    """A pipeline as clients see it: what its requests look like, and which stage ends them.
+
+    `levels`: of the stages whose items can be cancelled by themselves, the levels of their items' paths.
+    """
 
     name: str
     request_type: type[msgspec.Struct]
     root_stage: str
+    levels: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> PipelineInfo:
+        """What clients see of a pipeline. Its root is left out of `levels`: that item is the request itself."""
+        items = {name: len(stage.node.lineage) for name, stage in pipeline.stages.items() if name != pipeline.root}
+        return cls(pipeline.name, pipeline.request, pipeline.root, items)
 
 
 class RequestLog(Protocol):
@@ -31,4 +43,6 @@ class RequestLog(Protocol):
 
     async def send_request(self, request: Request) -> None: ...
 
-    async def send_cancel(self, pipeline: str, root_stage: str, request: str) -> None: ...
+    async def send_cancel(
+        self, pipeline: str, root_stage: str, request: str, stage: str = "", path: str = ""
+    ) -> None: ...

@@ -47,6 +47,22 @@ async def cancel(request: Request, request_id: str, pipeline: Annotated[str | No
     return _json({"id": request_id, "status": "cancelling", "events": events_url(request_id)}, 202)
 
 
+@router.delete(
+    "/v1/requests/{request_id}/items/{stage}/{path:path}",
+    status_code=202,
+    tags=["requests"],
+    summary="Cancel one item",
+    **answers("cancel_item"),
+)
+async def cancel_item(
+    request: Request, request_id: str, stage: str, path: str, pipeline: Annotated[str | None, Query()] = None
+) -> Response:
+    """Ends the item of `stage` at `path` (as its events name them), and all that derives from it; the rest goes on."""
+    await _service(request).cancel(request_id, pipeline, stage, path)
+    told = {"id": request_id, "stage": stage, "path": path, "status": "cancelling", "events": events_url(request_id)}
+    return _json(told, 202)
+
+
 @router.get("/v1/requests/{request_id}/events", tags=["requests"], summary="Server-sent events", **answers("events"))
 async def events(
     request: Request,

@@ -29,15 +29,19 @@ PROBLEMS_OF = {
     "submit": (400, 409, 413, 415, 422, 503),
     "state": (404, 410, 503),
     "cancel": (404, 409, 410, 422, 503),
+    "cancel_item": (404, 409, 410, 422, 503),
     "events": (404, 410, 422, 503),
     "health": (),
     "metrics": (),
 }
 LINK = {"id": {"type": "string", "format": "uuid"}, "events": {"type": "string"}}
+CANCELLING = LINK | {"status": {"const": "cancelling"}}
+ITEM = {"stage": {"type": "string"}, "path": {"type": "string"}}
 BODIES: dict[str, tuple[int, str, dict[str, Any]]] = {
     "submit": (202, "application/json", {"type": "object", "properties": LINK, "required": ["id", "events"]}),
     "state": (200, "application/json", {"$ref": REF.format(name="RequestState")}),
-    "cancel": (202, "application/json", {"type": "object", "properties": LINK | {"status": {"const": "cancelling"}}}),
+    "cancel": (202, "application/json", {"type": "object", "properties": CANCELLING}),
+    "cancel_item": (202, "application/json", {"type": "object", "properties": CANCELLING | ITEM}),
     "events": (200, "text/event-stream", {"type": "string", "description": f"event: {', '.join(EventKind)}"}),
     "health": (200, "application/json", {"type": "object"}),
     "metrics": (200, "text/plain", {"type": "string"}),

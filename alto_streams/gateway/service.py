@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import OrderedDict
@@ -11,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from alto_streams.ancestry import parse_path
 from alto_streams.gateway.metrics import Metrics
 from alto_streams.gateway.ports import PipelineInfo, RequestLog
 from alto_streams.gateway.problems import Problem, unreachable
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 
 REMEMBERED = 10_000
 AHEAD_MS = 60_000
+REDIS_WAIT_S = 0.25
 
 
 class _End(msgspec.Struct):
@@ -133,14 +136,15 @@ class Service:
                 state.done_ms = done.at_ms
         return state
 
-    async def cancel(self, request: str, named: str | None) -> str:
+    async def cancel(self, request: str, named: str | None, stage: str = "", path: str = "") -> str:
         """Ends a request; the first terminal record wins, so it may still end otherwise. Returns its pipeline.
 
+        `stage`, `path`: end only this item, and all that derives from it. Doing it again changes nothing.
         `named`: the client's word for the pipeline, taken when Redis has lost it.
 
         Raises:
             PartDown: the broker.
-            Problem: 404, 409 (it has ended), 410, 422 (no or a wrong pipeline).
+            Problem: 404, 409 (it has ended), 410, 422 (no or a wrong pipeline, stage or path).
         """
         if named is not None and named not in self.pipelines:
             known_names = sorted(self.pipelines)
@@ -149,18 +153,23 @@ class Service:
         info = self.pipelines.get(pipeline)
         if info is None:
             raise Problem(422, "unknown-pipeline", f"this gateway does not serve {pipeline}", field="pipeline")
-        await self.log.send_cancel(pipeline, info.root_stage, request)
+        if stage:
+            check_item(info, stage, path)
+        await self.log.send_cancel(pipeline, info.root_stage, request, stage, path)
         self.metrics.cancelled.labels(pipeline).inc()
         return pipeline
 
     async def _pipeline_of(self, request: str, named: str | None) -> str:
+        told = named or self.recent.get(request)
         try:
-            known = await self.look_up(request)
-        except PartDown:
-            if named is None:
+            # A Redis that hangs holds up no cancel whose pipeline is known without it.
+            async with asyncio.timeout(None if told is None else REDIS_WAIT_S):
+                known = await self.look_up(request)
+        except (PartDown, TimeoutError):
+            if told is None:
                 detail = "Redis cannot be reached, so the pipeline of the request is unknown: add ?pipeline=NAME"
                 raise Problem(503, "part-unreachable", detail, field="pipeline", retry_after_s=2) from None
-            return named
+            return told
         except Problem as problem:
             if named is None or problem.document.status != 404:
                 raise
@@ -209,6 +218,27 @@ class Service:
             if down is not None:
                 parts[part] |= {"detail": down.detail, "remedy": down.remedy}
         return {"status": "degraded" if any(downs.values()) else "ok", "parts": parts}
+
+
+def check_item(info: PipelineInfo, stage: str, path: str) -> None:
+    """Whether a stage may have an item at this path.
+
+    Raises:
+        Problem: 422; names the field.
+    """
+    levels = info.levels.get(stage)
+    if levels is None:
+        known = sorted(info.levels)
+        detail = f"{info.name} has no stage of that name whose items can be cancelled; known: {', '.join(known)}"
+        raise Problem(422, "invalid-field", detail, field="stage", known=known)
+    try:
+        found = len(parse_path(path))
+    except Poison as error:
+        detail = f"{error}: expected the path of an event of this stage, such as {'/'.join('0' * levels)}"
+        raise Problem(422, "invalid-field", detail, field="path") from None
+    if found != levels:
+        detail = f"an item of {stage} stands {levels} levels deep, such as {'/'.join('0' * levels)}; this has {found}"
+        raise Problem(422, "invalid-field", detail, field="path")
 
 
 def events_url(request: str) -> str:

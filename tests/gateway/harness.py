@@ -34,7 +34,7 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
     count: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
 
 
-PIPELINES = {PIPELINE: PipelineInfo(PIPELINE, Question, "report")}
+PIPELINES = {PIPELINE: PipelineInfo(PIPELINE, Question, "report", {"answer": 1, "claims": 2})}
 
 
 class ListLog:
@@ -42,7 +42,7 @@ class ListLog:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.cancels: list[tuple[str, str, str]] = []
+        self.cancels: list[tuple[str, ...]] = []
         self.refusal: PartDown | None = None
 
     async def start(self) -> None:
@@ -59,10 +59,10 @@ class ListLog:
             raise self.refusal
         self.requests.append(request)
 
-    async def send_cancel(self, pipeline: str, root_stage: str, request: str) -> None:
+    async def send_cancel(self, pipeline: str, root_stage: str, request: str, stage: str = "", path: str = "") -> None:
         if self.refusal is not None:
             raise self.refusal
-        self.cancels.append((pipeline, root_stage, request))
+        self.cancels.append((pipeline, root_stage, request, *([stage, path] if stage else [])))
 
 
 def settings_for(redis: str, **more: Any) -> Settings:

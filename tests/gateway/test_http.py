@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -173,6 +174,40 @@ async def test_cancel(http: httpx.AsyncClient, log: ListLog, redis: Server) -> N
     assert_problem(await http.delete(f"/v1/requests/{request}"), 409, "already-ended")
 
 
+async def test_cancel_of_one_item(http: httpx.AsyncClient, log: ListLog, redis: Server) -> None:
+    request = (await http.post("/v1/requests", json=ASK)).json()["id"]
+    url = f"/v1/requests/{request}/items"
+    for _ in range(2):
+        told = await http.delete(f"{url}/claims/3/1~2")
+        assert told.status_code == 202
+        assert (told.json()["stage"], told.json()["path"], told.json()["status"]) == ("claims", "3/1~2", "cancelling")
+    assert log.cancels == [(PIPELINE, "report", request, "claims", "3/1~2")] * 2
+    unknown = await http.delete(f"{url}/sentences/0")
+    assert_problem(unknown, 422, "invalid-field", "stage")
+    assert unknown.json()["known"] == ["answer", "claims"]
+    for path in ("", "0", "0/1/2", "0/01", "0/1~0", "x/y", "0//1", "0/9999999"):
+        assert_problem(await http.delete(f"{url}/claims/{path}"), 422, "invalid-field", "path")
+    other = await http.delete(f"/v1/requests/{new_request_id()}/items/claims/0/1")
+    assert_problem(other, 404, "unknown-request", "id")
+    assert len(log.cancels) == 2
+    await publish(redis, request)
+    assert_problem(await http.delete(f"{url}/claims/3/1"), 409, "already-ended")
+
+
+async def test_a_redis_that_hangs_holds_up_no_cancel(log: ListLog) -> None:
+    """It takes connections and never answers; the pipeline is known here, or from the client."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        async with in_process(settings_for(url), log) as http:
+            asked = new_request_id()
+            began = time.monotonic()
+            assert (await http.delete(f"/v1/requests/{asked}?pipeline={PIPELINE}")).status_code == 202
+            assert time.monotonic() - began < 1.5
+    assert log.cancels == [(PIPELINE, "report", asked)]
+
+
 async def test_without_redis_requests_are_still_accepted(log: ListLog) -> None:
     url = f"redis://user:secret@127.0.0.1:{free_ports(1)[0]}/0"
     async with in_process(settings_for(url), log) as http:
@@ -215,7 +250,9 @@ async def test_operations(http: httpx.AsyncClient, redis: Server) -> None:
     assert "alto_gateway_streams 0.0" in page
     assert (await http.get("/healthz")).json()["status"] == "ok"
     schema = (await http.get("/openapi.json")).json()
-    assert {"/v1/requests", "/v1/requests/{request_id}", "/v1/requests/{request_id}/events"} <= schema["paths"].keys()
+    requests = "/v1/requests"
+    one = f"{requests}/{{request_id}}"
+    assert {requests, one, f"{one}/events", f"{one}/items/{{stage}}/{{path}}"} <= schema["paths"].keys()
     assert schema["components"]["schemas"][f"{PIPELINE}.Question"]["required"] == ["prompt"]
     refused = schema["paths"]["/v1/requests"]["post"]["responses"]["422"]["content"]
     assert refused.keys() == {"application/problem+json"}
