@@ -23,6 +23,7 @@ from alto_streams.topics import TopicsFile, to_yaml
 
 HOST = "127.0.0.1"
 LOCAL = "local"
+GATEWAY = "gateway"
 # The embedded broker makes a group wait for half a session when it forms. It wakes no long poll, so the wait is added
 # to every hop; and a poll costs it CPU for each partition, which the engine wants: so short waits and few partitions.
 TANSU_SESSION_S, TANSU_HEARTBEAT_S, TANSU_FETCH_MS, TANSU_PARTITIONS = 2.0, 0.5, 15, 2
@@ -37,8 +38,13 @@ class Cluster:
 
     @property
     def gateway(self) -> str:
-        """The gateway's address."""
+        """The first gateway's address."""
         return f"http://{HOST}:{self.settings.gateway_port}"
+
+    @property
+    def gateways(self) -> list[str]:
+        """The addresses of all gateways."""
+        return [part.address for part in self.parts if part.name.startswith(GATEWAY)]
 
 
 def local_cluster(
@@ -49,11 +55,12 @@ def local_cluster(
     own_broker: bool = True,
     own_redis: bool = True,
     workers: int = 1,
+    gateways: int = 1,
 ) -> Cluster:
     """The parts for these pipelines. `own_broker`, `own_redis`: start one here instead of using the one at its address.
 
-    `workers`: how many processes per stage (the embedded broker takes one). Models without an engine in `config.models`
-    get the local one.
+    `workers`: how many processes per stage (the embedded broker takes one). `gateways`: how many of them, the first at
+    the configured port, the others at free ones. Models without an engine in `config.models` get the local one.
 
     Raises:
         ConfigError: an address is not of this machine, a wheel is missing, or the embedded broker has many workers.
@@ -95,7 +102,8 @@ def local_cluster(
     env = environment(config)
     base = tuple(name for name in (*needs, "topics") if name != "engine")
     parts += _workers(config, pipelines, models, env, base, workers)
-    parts.append(_gateway(config, env, base))
+    ports = [config.gateway_port, *free_ports(gateways - 1)]
+    parts += [_gateway(port, GATEWAY if n == 1 else f"{GATEWAY}-{n}", env, base) for n, port in enumerate(ports, 1)]
     return Cluster(parts, config)
 
 
@@ -159,10 +167,9 @@ def _worker(name: str, command: Sequence[str], port: int, env: Mapping[str, str]
     )
 
 
-def _gateway(config: Settings, env: Mapping[str, str], needs: tuple[str, ...]) -> Part:
-    port = config.gateway_port
+def _gateway(port: int, name: str, env: Mapping[str, str], needs: tuple[str, ...]) -> Part:
     return Part(
-        "gateway",
+        name,
         [*forks.COMMAND, "gateway", "--port", str(port)],
         lambda: ping.http_answers(HOST, port, "/healthz"),
         before=lambda: check_free("The gateway", HOST, port, "ALTO_GATEWAY_PORT"),

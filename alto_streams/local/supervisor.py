@@ -22,7 +22,7 @@ from alto_streams.parts import Backoff
 
 POLL_S = 0.1
 RESTARTS = 5
-SOUND_AFTER_S = 60.0  # a part that has served for so long begins a new count of its deaths
+SOUND_AFTER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,16 @@ class _Died(Exception):
 class Supervisor:
     """The parts of one machine while they run."""
 
-    def __init__(self, parts: Sequence[Part], logs: Path, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        logs: Path,
+        progress: Progress | None = None,
+        *,
+        sound_after_s: float = SOUND_AFTER_S,
+    ) -> None:
+        """`sound_after_s`: a part that has served for so long begins a new count of its deaths."""
+        self._sound_after_s = sound_after_s
         self._parts = {part.name: part for part in parts}
         self._levels = _levels(parts)
         self._children = Children(logs)
@@ -171,7 +180,7 @@ class Supervisor:
             died = _Died(_ended(await self._children.reap(child)), child)
             died_at = time.monotonic()
             self._running.pop(part.name, None)
-            if died_at - ready_at > SOUND_AFTER_S:
+            if died_at - ready_at > self._sound_after_s:
                 deaths = 0
                 backoff.reset()
             restarted = None

@@ -40,6 +40,13 @@ def test_every_role_is_there_once() -> None:
     assert parts["claims"].restarts
 
 
+def test_gateways_beside_each_other_have_ports_of_their_own() -> None:
+    made = cluster(config(), gateways=3)
+    assert [part.name for part in made.parts if part.address in made.gateways] == ["gateway", "gateway-2", "gateway-3"]
+    assert made.gateways[0] == made.gateway
+    assert len(set(made.gateways)) == 3
+
+
 def test_models_without_an_engine_share_the_local_one() -> None:
     made = cluster(config(models={"chat": "openai:http://127.0.0.1:1/v1#m"}))
     engine = next(part for part in made.parts if part.name == "engine")

@@ -114,6 +114,17 @@ async def test_a_part_that_keeps_dying_ends_the_system(tmp_path: Path) -> None:
             await supervisor.wait()
 
 
+async def test_deaths_after_sound_service_are_no_row(tmp_path: Path) -> None:
+    told: list[State] = []
+    part = server("worker")
+    progress = lambda _, state, __: told.append(state)  # noqa: E731
+    async with Supervisor([part], tmp_path, progress, sound_after_s=0.0) as supervisor:
+        for death in range(1, RESTARTS + 3):
+            os.kill(supervisor.pids["worker"], signal.SIGKILL)
+            await until(lambda death=death: told.count(State.READY) == death + 1)  # type: ignore[misc]
+    assert told.count(State.DIED) == RESTARTS + 2
+
+
 async def test_a_restart_that_does_not_get_ready_is_tried_again(tmp_path: Path) -> None:
     told: list[State] = []
     slow = tmp_path / "slow"
