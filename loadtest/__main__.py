@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from alto_streams.local.supervisor import PartFailed
+from loadtest.cancel import CancelFailed
+from loadtest.cancel import measure as measure_cancel
 from loadtest.hop import HopFailed, measure
 from loadtest.kafka import Unavailable
 
@@ -35,6 +38,24 @@ def hop(
     except (HopFailed, Unavailable) as error:
         typer.echo(f"hop: {error}", err=True)
         raise typer.Exit(1) from None
+    _report(figures, json_file)
+
+
+@cli.command()
+def cancel(
+    quick: Annotated[bool, typer.Option("--quick", help="2 requests of 21 calls each way instead of 10.")] = False,
+    json_file: Json = None,
+) -> None:
+    """How soon the engine calls of a cancelled request, and of one cancelled item, are over; with and without Redis."""
+    try:
+        figures = measure_cancel(2 if quick else 10)
+    except (CancelFailed, PartFailed, Unavailable) as error:
+        typer.echo(f"cancel: {error}", err=True)
+        raise typer.Exit(1) from None
+    _report(figures, json_file)
+
+
+def _report(figures: dict[str, Any], json_file: Path | None) -> None:
     text = json.dumps(figures, indent=2)
     if json_file is not None:
         json_file.write_text(text + "\n")

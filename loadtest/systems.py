@@ -1,0 +1,76 @@
+"""A whole system to be measured: Apache Kafka, Valkey, and the workers and gateway that `alto-streams up` starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alto_streams.local.cluster import local_cluster
+from alto_streams.local.ports import free_ports
+from alto_streams.local.supervisor import Supervisor
+from alto_streams.pipeline import load_pipelines
+from alto_streams.settings import Settings
+from alto_streams.topics import TopicsFile, required_topics, to_yaml
+from loadtest.kafka import Kafka
+from loadtest.servers import HOST
+from loadtest.valkey import Valkey
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What runs."""
+
+    gateway: str
+    settings: Settings
+    supervisor: Supervisor
+    kafka: Kafka
+    valkey: Valkey
+
+
+@asynccontextmanager
+async def system(
+    folder: Path, pipeline: str, models: Mapping[str, str], *, workers: int, **more: Any
+) -> AsyncIterator[System]:
+    """The pipeline of the module `pipeline` on Apache Kafka, with so many workers per stage and model.
+
+    `more`: other settings of every process. Logs are in `folder`.
+
+    Raises:
+        Unavailable: this machine cannot run Apache Kafka.
+        PartFailed: a part did not start.
+    """
+    kafka, valkey = Kafka(folder / "kafka"), Valkey("valkey", folder / "valkey")
+    try:
+        await asyncio.gather(asyncio.to_thread(kafka.start), asyncio.to_thread(valkey.start))
+        topics = _topics(pipeline)
+        file = folder / "topics.yaml"
+        file.write_text(to_yaml(topics.specs))
+        own = {
+            "broker": kafka.url,
+            "redis": valkey.url,
+            "host": HOST,
+            "gateway_port": free_ports(1)[0],
+            "pipelines": [pipeline],
+            "models": dict(models),
+            "topics_file": file,
+            "var": folder / "var",
+        }
+        config = Settings(_env_file=None).model_copy(update=own | more)  # type: ignore[call-arg]
+        loaded = load_pipelines(config.pipelines)
+        cluster = local_cluster(config, loaded, topics, own_broker=False, own_redis=False, workers=workers)
+        async with Supervisor(cluster.parts, folder / "logs") as supervisor:
+            yield System(cluster.gateway, cluster.settings, supervisor, kafka, valkey)
+    finally:
+        await asyncio.gather(asyncio.to_thread(kafka.stop), asyncio.to_thread(valkey.stop))
+
+
+def _topics(module: str) -> TopicsFile:
+    specs = []
+    for pipeline in load_pipelines([module]).values():
+        callers = [stage for stages in pipeline.models().values() for stage in stages]
+        specs += required_topics(pipeline.name, list(pipeline.stages), callers)
+    return TopicsFile("what the pipeline needs", tuple(specs))
