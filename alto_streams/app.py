@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 import zlib
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from alto_streams import topic_names
 from alto_streams.agents.control import ControlLog
 from alto_streams.agents.egress import Egress
 from alto_streams.agents.egress import Record as Published
+from alto_streams.agents.insist import insist
+from alto_streams.agents.letters import letter_of
 from alto_streams.agents.lm import LMAgent
 from alto_streams.agents.lm_pool import Pool
 from alto_streams.agents.pump import Polled, Pump
@@ -34,11 +37,14 @@ from alto_streams.pipeline import Pipeline, load_pipelines
 from alto_streams.records import Event, Poison, decoder
 from alto_streams.request_ids import created_ms
 from alto_streams.settings import ConfigError, Settings, settings
-from alto_streams.tables.calls import Limits, Place
+from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.prompts import Place
 from alto_streams.tables.store import RowTable
 from alto_streams.topics import load_topics
 from alto_streams.worker import App, new_app
+
+log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 60.0
 
@@ -163,12 +169,15 @@ def egress_app(config: Settings, pipeline: Pipeline) -> App:
     decode = decoder(Event)
 
     async def publish(partition: int, polled: list[Polled]) -> None:
-        records = []
+        records, letters = [], []
         for each in polled:
             try:
                 records.append(Published(partition, each.offset, decode(each.value)))
-            except Poison:
-                continue  # no event: nothing of it can be shown to anybody
+            except Poison as error:  # no event: nothing of it can be shown to anybody
+                log.warning("dead letter from %s-%d@%d: %s", each.topic, partition, each.offset, error)
+                letters.append(letter_of(pipeline.name, "egress", each.topic, each, str(error)))
+        if letters:
+            await insist(lambda: app.sender.send_all(letters))
         if records:
             await egress.publish(records)
 

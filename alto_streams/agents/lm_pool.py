@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from alto_streams.agents.insist import insist
+from alto_streams.agents.letters import letter_of
 from alto_streams.agents.lm import LMAgent
+from alto_streams.agents.pump import polled_of
 from alto_streams.errors import Fenced
 from alto_streams.parts import Backoff
-from alto_streams.records import DeadLetter, Poison, Work, decoder, encode
+from alto_streams.records import Poison, Work, decoder
 from alto_streams.sender import Out
-from alto_streams.topic_names import dead_letters_topic
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +73,12 @@ class Pool:
                 return
 
     async def _make(self, message: Any) -> None:
+        _, pipeline, stage = message.topic.split(".", 2)
         try:
-            work = _decode(message.value)
-            await self._agent.handle(work, message.topic.split(".")[1])
+            work = _decode(message.value or b"")
+            await self._agent.handle(work, pipeline)
         except Poison as error:
             # What cannot be read names no home to tell; the request's deadline ends what waits for it.
             log.warning("dead letter from %s-%d@%d: %s", message.topic, message.partition, message.offset, error)
-            origin = (message.topic, message.partition, message.offset)
-            letter = DeadLetter(str(error), message.topic.split(".")[2], "", "", *origin, record=message.value)
-            out = Out(dead_letters_topic(message.topic.split(".")[1]), None, encode(letter))
-            await insist(lambda: self._send_all([out]))
+            letter = letter_of(pipeline, stage, message.topic, polled_of(message), str(error))
+            await insist(lambda: self._send_all([letter]))

@@ -28,6 +28,7 @@ class Polled(NamedTuple):
     offset: int
     at_ms: int
     value: bytes
+    key: str = ""
 
 
 Handle = Callable[[int, list[Polled]], Awaitable[None]]
@@ -89,7 +90,7 @@ class Pump:
         backoff = Backoff()
         while events := [event for event in events if event.message.generation_id == self._generation()]:
             try:
-                await self._handle(partition, [_polled(event.message) for event in events])
+                await self._handle(partition, [polled_of(event.message) for event in events])
             except Fenced as error:
                 # Another worker may own the partition, as the next generation will tell; or only a heartbeat was late,
                 # and nobody else would ever get these records.
@@ -107,5 +108,8 @@ class Pump:
             self._room.notify_all()
 
 
-def _polled(message: Any) -> Polled:
-    return Polled(message.topic, message.partition, message.offset, int(message.timestamp * 1000), message.value)
+def polled_of(message: Any) -> Polled:
+    """The record of a Faust message. Our topics have no tombstones: one is an empty record, which nothing can read."""
+    key = (message.key or b"").decode(errors="replace")
+    at = (message.topic, message.partition, message.offset, int(message.timestamp * 1000))
+    return Polled(*at, message.value or b"", key)

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from alto_streams import topic_names
 from alto_streams.agents.insist import insist
+from alto_streams.agents.letters import letter_of
 from alto_streams.agents.pump import Polled
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import DeadLetter, Poison, Request, decoder, encode
+from alto_streams.records import Poison, Request, decoder
 from alto_streams.request_ids import created_ms
 from alto_streams.sender import Out
 from alto_streams.topology import REQUEST
@@ -30,16 +31,23 @@ class RequestAgent:
     async def handle(self, partition: int, polled: Sequence[Polled]) -> None:
         """Forward a batch; after it the records may be acknowledged."""
         outs = [out for each in polled for out in self._forwarded(each)]
-        await insist(lambda: self._send_all(outs))
+        try:
+            await insist(lambda: self._send_all(outs))
+        except Poison as error:  # one of them is larger than a record may be where it goes
+            if len(polled) == 1:
+                letter = self._letter(polled[0], error)
+                return await insist(lambda: self._send_all([letter]))
+            for each in polled:
+                await self.handle(partition, [each])
 
     def _forwarded(self, polled: Polled) -> list[Out]:
         try:
             request = _decode(polled.value)
             created_ms(request.id)
         except Poison as error:
-            log.warning("dead letter from %s-%d@%d: %s", polled.topic, polled.partition, polled.offset, error)
-            letter = DeadLetter(
-                *(str(error), REQUEST, "", "", polled.topic, polled.partition, polled.offset), record=polled.value
-            )
-            return [Out(topic_names.dead_letters_topic(self._name), None, encode(letter))]
+            return [self._letter(polled, error)]
         return [Out(topic, request.id.encode(), polled.value) for topic in self._topics]
+
+    def _letter(self, polled: Polled, error: Poison) -> Out:
+        log.warning("dead letter from %s-%d@%d: %s", polled.topic, polled.partition, polled.offset, error)
+        return letter_of(self._name, REQUEST, polled.topic, polled, str(error))

@@ -19,17 +19,18 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from alto_streams.agents.insist import insist
+from alto_streams.agents.letters import Origin, letter_of
 from alto_streams.agents.maps import MapRunner
 from alto_streams.agents.timers import Timers
 from alto_streams.errors import Fenced
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Cancel, DeadLetter, HomeRecord, Poison, Request, Result, Status, Timer, decoder, encode
+from alto_streams.records import Cancel, HomeRecord, Poison, Request, Result, Status, Timer, decoder, encode
 from alto_streams.request_ids import created_ms
 from alto_streams.sender import Out
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
-from alto_streams.topic_names import dead_letters_topic, home_topic
+from alto_streams.topic_names import home_topic
 
 log = logging.getLogger(__name__)
 
@@ -57,17 +58,11 @@ class RowTable(Protocol):
     async def put_many(self, partition: int, rows: Sequence[tuple[str, int, bytes | None]]) -> None: ...
 
 
-class Polled(Protocol):
-    """A record as it was polled."""
-
-    @property
-    def offset(self) -> int: ...
+class Polled(Origin, Protocol):
+    """A record as it was polled, with the time at which it was appended."""
 
     @property
     def at_ms(self) -> int: ...
-
-    @property
-    def value(self) -> bytes: ...
 
 
 class _Batch:
@@ -231,8 +226,8 @@ class StageAgent:
                         sends.append(Out(topic, send_key.encode() if send_key else None, bytes(record), to))
                     case Run(path, attempt):
                         self._run(partition, key, path, attempt)
-                    case Arm(path, attempt, mark, at_ms):
-                        self._timers.arm(partition, Timer(key, path, attempt, mark), at_ms)
+                    case Arm(path, attempt, mark, at_ms, due):
+                        self._timers.arm(partition, Timer(key, path, attempt, mark, due), at_ms)
         if sends:
             await insist(lambda: self._send_all(sends))
 
@@ -272,7 +267,7 @@ class StageAgent:
         if row is None or row.finished is not None:
             return
         call = row.calls.get(timer.path)
-        if timer.attempt == 0 or (call is not None and call.mark == timer.mark):
+        if timer.attempt == 0 or (call is not None and (timer.due or call.mark == timer.mark)):
             await self._append(partition, timer)
 
     async def _append(self, partition: int, record: Timer | Result) -> None:
@@ -288,13 +283,11 @@ class StageAgent:
         request = record.id if isinstance(record, Request) else record.request
         log.warning("%s: request %s fails: %s", self._stage, request, error)
         cause = f"{self._stage}: what it keeps or sends for this request is larger than a record may be"
-        letter = DeadLetter(cause, self._stage, request, "", self._topic, partition, polled.offset)
-        end = Cancel(request, "", Status.FAILED, cause)
-        told = Out(dead_letters_topic(self._pipeline), None, encode(letter))
-        await insist(lambda: self._send_all([told, Out(self._root_topic, request.encode(), encode(end))]))
+        told = letter_of(self._pipeline, self._stage, self._topic, polled, cause, carried=False)
+        end = Out(self._root_topic, request.encode(), encode(Cancel(request, "", Status.FAILED, cause)))
+        await insist(lambda: self._send_all([told, end]))
 
     async def _dead_letter(self, partition: int, polled: Polled, error: Poison) -> None:
         log.warning("%s: dead letter from %s-%d@%d: %s", self._stage, self._topic, partition, polled.offset, error)
-        letter = DeadLetter(str(error), self._stage, "", "", self._topic, partition, polled.offset, record=polled.value)
-        out = Out(dead_letters_topic(self._pipeline), None, encode(letter))
-        await insist(lambda: self._send_all([out]))
+        letter = letter_of(self._pipeline, self._stage, self._topic, polled, str(error))
+        await insist(lambda: self._send_all([letter]))

@@ -21,14 +21,15 @@ WORK = encode(Work("r", "claims", "0", 1, Home("chunks.factcheck.claims", 0), "j
 
 
 class Event:
-    def __init__(self, offset: int, generation: int) -> None:
+    def __init__(self, offset: int, generation: int, value: bytes | None = WORK) -> None:
         self.is_acked = False
         self.message = SimpleNamespace(
             topic="work.factcheck.claims",
             partition=0,
             offset=offset,
             timestamp=1.0,
-            value=WORK,
+            key=b"r",
+            value=value,
             generation_id=generation,
         )
 
@@ -43,8 +44,8 @@ class Stream:
         self.app = SimpleNamespace(consumer_generation_id=1)
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
 
-    def deliver(self, *offsets: int) -> list[Event]:
-        events = [Event(offset, self.app.consumer_generation_id) for offset in offsets]
+    def deliver(self, *offsets: int, value: bytes | None = WORK) -> list[Event]:
+        events = [Event(offset, self.app.consumer_generation_id, value) for offset in offsets]
         for event in events:
             self._queue.put_nowait(event)
         return events

@@ -17,6 +17,7 @@ from alto_streams.records import (
     Cancel,
     Child,
     Close,
+    DeadLetter,
     Forget,
     HomeRecord,
     Items,
@@ -49,6 +50,7 @@ class Polled(NamedTuple):
     offset: int
     at_ms: int
     value: bytes
+    key: str = ""
 
 
 class Stored(NamedTuple):
@@ -92,6 +94,10 @@ class Log:
 
     def home_records(self, stage: str) -> list[Wire]:
         return [decode(out.value or b"") for out in self.outs if out.topic == f"chunks.factcheck.{stage}"]
+
+    def letters(self) -> list[DeadLetter]:
+        sent = [out for out in self.outs if out.topic == "dead-letters.factcheck"]
+        return [msgspec.json.decode(out.value or b"", type=DeadLetter) for out in sent]
 
     def works(self) -> list[str]:
         return [msgspec.json.decode(o.value or b"", type=Work).path for o in self.outs if o.topic.startswith("work.")]
@@ -174,7 +180,15 @@ async def test_poison_leaves_the_rest_of_its_batch_alone(table: Table, log: Log)
     agent = await worker("claims", table, log)
     await agent.handle(0, polled(sentence(0), bad, sentence(1)))
     assert sorted(log.works()) == ["0", "1"]
-    assert [out.topic for out in log.outs if out.topic.startswith("dead")] == ["dead-letters.factcheck"]
+    (letter,) = log.letters()
+    assert (letter.topic, letter.partition, letter.offset) == ("chunks.factcheck.claims", 0, 1)
+    assert (letter.stage, letter.request, letter.record) == ("claims", REQUEST, encode(bad))
+
+
+async def test_what_no_home_can_read_is_a_letter_with_its_key(table: Table, log: Log) -> None:
+    agent = await worker("claims", table, log)
+    await agent.handle(0, [Polled("home", 0, 3, 0, b"", REQUEST), Polled("home", 0, 4, 0, b"x" * 900_000, REQUEST)])
+    assert [(letter.request, letter.key, letter.record) for letter in log.letters()] == [(REQUEST, REQUEST, b"")] * 2
 
 
 async def test_nothing_rises_from_the_dead(table: Table, log: Log) -> None:
@@ -205,6 +219,7 @@ async def test_a_row_that_is_too_large_costs_its_own_request_only(table: Table, 
     (cancel,) = log.home_records("report")
     assert isinstance(cancel, Cancel)
     assert (cancel.request, cancel.status) == (REQUEST, Status.FAILED)
+    assert [(letter.request, letter.offset, letter.record) for letter in log.letters()] == [(REQUEST, 0, b"")]
     assert list(table.rows) == [other]
     await agent.handle(0, polled(Forget(REQUEST), first=2))
     assert len(table.rows[REQUEST].value) <= 64
