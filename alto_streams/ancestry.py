@@ -5,12 +5,14 @@ index). The request itself is the root, the empty path. On the wire a level is i
 not 0: `3/1~2` is child 1 of epoch 2 of child 3, at most 13 bytes a level.
 
 A scope is the subtree under a path. It is complete when closes account for every child of every stream in it (as the
-frontiers of Timely Dataflow do, but over a tree whose shape is only known as it closes).
+frontiers of Timely Dataflow do, but over a tree whose shape is only known as it closes). Children may be withdrawn:
+what replaces them has a higher epoch at their level, and a complete scope is open again until that is accounted for.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -78,21 +80,52 @@ def is_under(path: str, scope: str) -> bool:
 
 
 class Stream(msgspec.Struct, omit_defaults=True):
-    """What a scope knows of one stream in it: its number of children once closed, and which are accounted for."""
+    """What a scope knows of one stream in it: its number of children once closed, and which are accounted for.
+
+    `epoch` is that of the close. `redone`: the epochs of those children whose epoch is not 0.
+    """
 
     count: int | None = None
     done: set[int] = msgspec.field(default_factory=set)
+    epoch: int = 0
+    redone: dict[int, int] = {}
 
     @property
     def complete(self) -> bool:
-        return self.count is not None and len(self.done) >= self.count
+        count = self.count
+        # A child may be accounted for that the stream never had: it was cancelled ahead of its time.
+        return count is not None and len(self.done) >= count and sum(nth < count for nth in self.done) == count
+
+    def account(self, level: Level) -> bool:
+        """A child is accounted for. Returns whether that is new."""
+        if level.nth in self.done:
+            return False
+        self.done.add(level.nth)
+        if level.epoch:
+            self.redone[level.nth] = level.epoch
+        return True
+
+    def disown(self, level: Level) -> None:
+        """A child is not accounted for any more, unless that was another epoch's."""
+        if level.nth in self.done and self.redone.get(level.nth, 0) == level.epoch:
+            self.done.discard(level.nth)
+            self.redone.pop(level.nth, None)
+
+    def withdraw(self, first: int, epoch: int) -> None:
+        """Children from `first` on are not accounted for any more, unless they are of this epoch or a later one."""
+        for nth in [n for n in self.done if n >= first and self.redone.get(n, 0) < epoch]:
+            self.done.discard(nth)
+            self.redone.pop(nth, None)
+        if self.epoch < epoch:
+            self.count = None
 
 
 class Scope(msgspec.Struct, omit_defaults=True):
     """The progress of one scope: the streams between `path` and the leaves that a gather waits for.
 
     With `levels` stages on the way from the scope to its leaves, the streams of the i-th stand i levels below `path`,
-    so a path alone names a stream. Sets of indices, not counters: whatever is told twice changes nothing.
+    so a path alone names a stream. Sets of indices, not counters: whatever is told twice changes nothing. What is dead
+    by its path must not be told to it any more.
     """
 
     path: str
@@ -100,19 +133,50 @@ class Scope(msgspec.Struct, omit_defaults=True):
     streams: dict[str, Stream] = {}
     complete: bool = False
 
-    def close(self, stream: str, count: int) -> bool:
+    def close(self, stream: str, count: int, epoch: int = 0) -> bool:
         """The stream at `stream` has ended with `count` children. Returns whether this completed the scope."""
-        self._at(stream).count = count
+        found = self._at(stream)
+        found.count, found.epoch = count, epoch
         return self._settle(stream)
 
     def account(self, child: str) -> bool:
         """A leaf is there, or will never be. Returns whether this completed the scope."""
-        parent, index = _split(child)
-        self._at(parent).done.add(index)
+        parent, level = split_path(child)
+        self._at(parent).account(level)
         return self._settle(parent)
+
+    def cut_off(self, child: str) -> bool:
+        """Whatever is below this child is accounted for, as nothing. Returns whether this completed the scope."""
+        self._drop_below(lambda path: is_under(path, child))
+        return self.account(child)
+
+    def withdraw(self, stream: str, first: int, epoch: int) -> bool:
+        """Children of `stream` from `first` on, of epochs below `epoch`, are no more. Returns whether it reopened."""
+        was_complete = self.complete
+        depth = len(parse_path(stream))
+
+        def is_withdrawn(path: str) -> bool:
+            below = parse_path(path)[depth:]
+            return bool(below) and is_under(path, stream) and below[0].nth >= first and below[0].epoch < epoch
+
+        self._drop_below(is_withdrawn)
+        if stream in self.streams:
+            self.streams[stream].withdraw(first, epoch)
+        self._unsettle(stream)
+        return was_complete and not self.complete
+
+    def is_closed_above(self, leaf: str) -> bool:
+        """Whether every stream from the scope down to this leaf has closed."""
+        path = parse_path(leaf)
+        streams = [wire_path(path[:depth]) for depth in range(len(parse_path(self.path)), len(path))]
+        return all((s := self.streams.get(at)) is not None and s.count is not None for at in streams)
 
     def _at(self, stream: str) -> Stream:
         return self.streams.setdefault(stream, Stream())
+
+    def _drop_below(self, is_gone: Callable[[str], bool]) -> None:
+        for path in [path for path in self.streams if is_gone(path)]:
+            del self.streams[path]
 
     def _settle(self, stream: str) -> bool:
         while self._at(stream).complete:
@@ -120,16 +184,23 @@ class Scope(msgspec.Struct, omit_defaults=True):
                 first = not self.complete
                 self.complete = True
                 return first
-            parent, index = _split(stream)
-            done = self._at(parent).done
-            if index in done:
+            parent, level = split_path(stream)
+            if not self._at(parent).account(level):
                 return False
-            done.add(index)
             stream = parent
         return False
 
+    def _unsettle(self, stream: str) -> None:
+        while not self._at(stream).complete:
+            if stream == self.path:
+                self.complete = False
+                return
+            parent, level = split_path(stream)
+            self._at(parent).disown(level)
+            stream = parent
 
-def _split(child: str) -> tuple[str, int]:
-    """The stream that a child belongs to, and its index there."""
+
+def split_path(child: str) -> tuple[str, Level]:
+    """The stream that a child belongs to, and its level there."""
     path = parse_path(child)
-    return wire_path(path[:-1]), path[-1].nth
+    return wire_path(path[:-1]), path[-1]

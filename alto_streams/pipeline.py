@@ -20,125 +20,20 @@ from __future__ import annotations
 import importlib
 import inspect
 import typing
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
 
-import msgspec
-
-from alto_streams.ancestry import is_under
-from alto_streams.records import Call, Message, TokenLogprob
+from alto_streams.records import Call
 from alto_streams.settings import ConfigError
-from alto_streams.topology import REQUEST, Input, Kind, Node, PipelineError, connect, infer
+from alto_streams.stages import Broken, Show, Stage
+from alto_streams.stages import Gather as Gather
+from alto_streams.stages import ParseFailure as ParseFailure
+from alto_streams.stages import Parser as Parser
+from alto_streams.stages import Prompt as Prompt
+from alto_streams.stages import Record as Record
+from alto_streams.topology import REQUEST, Input, Kind, PipelineError, connect, infer
 
-T = TypeVar("T")
-Show = Literal["text", "items", "nothing"]
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Record(msgspec.Struct):
-    """Base of the items that a pipeline's author defines: typed, JSON on the wire."""
-
-
-class ParseFailure(msgspec.Struct, frozen=True):
-    """A piece of model output that is no item: a typed leaf. The cause never contains the output itself."""
-
-    cause: str
-
-
-class Parser(Protocol[T]):
-    """Turns a stream of text into items as they close.
-
-    `feed(a)` then `feed(b)` gives what `feed(a + b)` gives: how a text was cut into chunks never matters.
-    """
-
-    def feed(self, text: str, logprobs: list[TokenLogprob] | None = None) -> list[T | ParseFailure]:
-        """The items that end in this text."""
-
-    def close(self) -> list[T | ParseFailure]:
-        """The items that the end of the stream ends."""
-
-    def coarse(self) -> Parser[T]:
-        """The parser that stands in for this one in barrier mode: itself, or one of coarser items."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt(Generic[T]):
-    """One LM call. The `fixed` turns, shared by all calls of the stage, come first; the `variable` one is last.
-
-    With `turn="assistant"` the variable part is the beginning of the assistant's own turn, left open for the
-    model to continue.
-
-    `subject` names what the call is about (by default the variable part). Decoding is constrained by `grammar` (GBNF)
-    or `choices` where the engine can.
-    """
-
-    fixed: list[Message]
-    variable: str
-    parse: Parser[T]
-    max_tokens: int
-    subject: str | None = None
-    temperature: float = 0.0
-    seed: int | None = None
-    stop: list[str] = field(default_factory=list)
-    grammar: str | None = None
-    choices: list[str] | None = None
-    logprobs: int = 0
-    turn: Literal["user", "assistant"] = "user"
-
-    def call(self) -> Call:
-        """The call as it travels."""
-        return Call(
-            messages=[*self.fixed, Message(self.turn, self.variable)],
-            max_tokens=self.max_tokens,
-            subject=self.variable if self.subject is None else self.subject,
-            temperature=self.temperature,
-            seed=self.seed,
-            stop=self.stop,
-            grammar=self.grammar,
-            choices=self.choices,
-            logprobs=self.logprobs,
-        )
-
-
-class Gather(Generic[T]):
-    """All whole items of one stage in a scope, in the order of their paths; `failures` are its failed leaves."""
-
-    def __init__(self, items: dict[str, T], failures: dict[str, str] | None = None) -> None:
-        self._items = items
-        self.failures = failures or {}
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self._items.values())
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def items(self) -> Iterator[tuple[str, T]]:
-        """(path, item) pairs."""
-        return iter(self._items.items())
-
-    def under(self, path: str) -> list[T]:
-        """The items at or below a path, such as that of an item of another gather."""
-        return [item for at, item in self._items.items() if is_under(at, path)]
-
-
-@dataclass(slots=True)
-class Stage:
-    """One stage of a pipeline: what its author wrote, and the node inferred from it."""
-
-    node: Node
-    function: Callable[..., Any]
-    output: Any
-    model: str | None = None
-    show: Show = "items"
-    many: bool = False
-    resources: dict[str, type] = field(default_factory=dict)
-    timeout_s: float = 30.0
-
-    @property
-    def name(self) -> str:
-        return self.node.name
 
 
 class Pipeline:
@@ -155,11 +50,19 @@ class Pipeline:
         self._examples: dict[type, Record] = {}
         self._root: str | None = None
 
-    def generate(self, *, model: str, show: Show = "items") -> Callable[[F], F]:
-        """An LM call per item: the function returns its `Prompt[T]`. `show` is what a client sees of it."""
+    def generate(
+        self, *, model: str, show: Show = "items", broken: Broken = "resume", within_s: float | None = None
+    ) -> Callable[[F], F]:
+        """An LM call per item: the function returns its `Prompt[T]`. `show` is what a client sees of it.
+
+        `broken`: what becomes of a call whose worker or engine fails in the middle: the next attempt continues from the
+        accepted text, or all of it is withdrawn, with all that came of it, and written anew. `within_s`: a call that
+        has not ended by then, in seconds from its dispatch, fails.
+        """
 
         def define(function: F) -> F:
-            self._add(function, Kind.GENERATE, model=model, show=show)
+            stage = self._add(function, Kind.GENERATE, model=model, show=show, within_s=within_s)
+            stage.node.redoes = broken == "redo"
             return function
 
         return define
@@ -175,10 +78,25 @@ class Pipeline:
 
         return define
 
-    def gather(self, function: F) -> F:
-        """A function over a whole scope. The one over the whole request gives the request's result."""
-        self._add(function, Kind.GATHER)
-        return function
+    @overload
+    def gather(self, function: F) -> F: ...
+
+    @overload
+    def gather(self, *, enough: Callable[..., bool]) -> Callable[[F], F]: ...
+
+    def gather(self, function: F | None = None, *, enough: Callable[..., bool] | None = None) -> F | Callable[[F], F]:
+        """A function over a whole scope. The one over the whole request gives the request's result.
+
+        `enough`, of the last stage only, takes the same parameters with what is final so far (closed values of closed
+        streams), and says whether the request may end now: its other calls are cancelled, and the result is made of
+        all that has come by then.
+        """
+
+        def define(function: F) -> F:
+            self._add(function, Kind.GATHER, enough=enough)
+            return function
+
+        return define if function is None else define(function)
 
     def resource(self, factory: F) -> F:
         """What map functions may take beside records, made once per worker by `factory`, known by its return type."""
@@ -209,7 +127,16 @@ class Pipeline:
         """The stage that gathers the whole request. Raises `PipelineError` if the pipeline has no such end."""
         if self._root is None:
             self._root = connect(self.name, {name: stage.node for name, stage in self.stages.items()})
+            for name, stage in self.stages.items():
+                if stage.enough is not None and name != self._root:
+                    raise PipelineError(
+                        f"pipeline {self.name!r}, stage {name!r}: only the last stage may have `enough`"
+                    )
         return self._root
+
+    def lineage(self, source: str) -> tuple[str, ...]:
+        """The stages whose streams make up the levels of the paths of a stage's items; none for the request."""
+        return () if source == REQUEST else self.stages[source].node.lineage
 
     def models(self) -> dict[str, list[str]]:
         """Each model's name with the stages that call it."""
@@ -219,7 +146,7 @@ class Pipeline:
                 found.setdefault(stage.model, []).append(stage.name)
         return found
 
-    def _add(self, function: Callable[..., Any], kind: Kind, **options: Any) -> None:
+    def _add(self, function: Callable[..., Any], kind: Kind, **options: Any) -> Stage:
         if self._root is not None:
             raise PipelineError(f"pipeline {self.name!r}: define all stages before it is used")
         name = function.__name__
@@ -234,6 +161,7 @@ class Pipeline:
         node = infer(self.name, name, kind, inputs, {n: s.node for n, s in self.stages.items()})
         self.stages[name] = Stage(node, function, output, many=many, resources=resources, **options)
         self._producers[output] = name
+        return self.stages[name]
 
     def _inputs(
         self, name: str, kind: Kind, function: Callable[..., Any], hints: dict[str, Any]

@@ -2,9 +2,7 @@
 
 Every record is JSON with a `type` tag, so that any Kafka tool can show it; msgspec checks the types on the way in.
 A path travels in its wire form (see `ancestry`), at most 16 bytes a level. Times are milliseconds since the epoch
-and come from the log, never from the clock of the one who decides.
-
-Topics and what they carry:
+and come from the log, never from the clock of the one who decides. Topics and what they carry:
 
     requests.<pipeline>          Request
     chunks.<pipeline>.<stage>    `HomeRecord`: Request | Items | Start | Chunk | Result | Timer | Cancel | ...
@@ -52,9 +50,6 @@ class Context(Wire, frozen=True):
     deadline_ms: int | None = None
 
 
-# --- requests.<pipeline>, keyed by request id --------------------------------------------------------------------
-
-
 class Request(Wire, frozen=True, tag="request"):
     """One run of a pipeline. `id` is a UUIDv7, so it carries its creation time."""
 
@@ -63,9 +58,6 @@ class Request(Wire, frozen=True, tag="request"):
     input: Raw
     context: Context = Context()
     idempotency_key: str | None = None
-
-
-# --- chunks.<pipeline>.<stage>, keyed by the stage's aggregation key ----------------------------------------------
 
 
 class Close(Wire, frozen=True):
@@ -154,25 +146,35 @@ class Result(Wire, frozen=True, tag="result"):
 
 
 class Timer(Wire, frozen=True, tag="timer"):
-    """A silence that was armed at `mark`; void once the mark has advanced."""
+    """A silence that was armed at `mark`; void once the mark has advanced.
+
+    With `due`, the end of the time that a whole call has; its mark is the epoch that it was armed in.
+    """
 
     request: str
     path: str
     attempt: int
     mark: int
+    due: bool = False
 
 
 class Cancel(Wire, frozen=True, tag="cancel"):
-    """Ends a scope from outside: a client, a deadline, load shedding. The first terminal record wins."""
+    """Ends a scope from outside: a client, a deadline, load shedding. The first terminal record wins.
+
+    Without a stage it is the whole request; else the item of `stage` at `path` and all that derives from it. It goes to
+    the root's home, which decides and tells the other homes.
+    """
 
     request: str
     path: str
     status: Status = Status.CANCELLED
     cause: str | None = None
+    stage: str = ""
+    context: Context = Context()
 
 
 class Retract(Wire, frozen=True, tag="retract"):
-    """Withdraws child `first` and all later children of the stream of `stage` at `path`; `epoch` replaces them."""
+    """Withdraws children from `first` on, of epochs below `epoch`, and all that derives from them."""
 
     request: str
     stage: str
@@ -188,9 +190,6 @@ class Forget(Wire, frozen=True, tag="forget"):
 
 
 HomeRecord = Request | Items | Start | Chunk | Result | Timer | Cancel | Retract | Forget
-
-
-# --- work.<pipeline>.<stage>, partition chosen by the sender ------------------------------------------------------
 
 
 class Message(Wire, frozen=True):
@@ -226,10 +225,7 @@ class Home(Wire, frozen=True):
 
 
 class Work(Wire, frozen=True, tag="work"):
-    """One attempt of one LM call to be made, continuing from `prefix` (token ids where the engine gives them).
-
-    `flush`: `token` streams to a watching client, `line` publishes at line ends only.
-    """
+    """One attempt of one LM call, continuing from `prefix`. `flush`: `token` for a client that watches."""
 
     request: str
     stage: str
@@ -245,7 +241,11 @@ class Work(Wire, frozen=True, tag="work"):
 
 
 class EventKind(StrEnum):
-    """What a client hears. `CHUNK`: text of a watched stream; `ITEM`: one whole item; `DONE`: the last event."""
+    """What a client hears. `CHUNK`: text of a watched stream; `ITEM`: one whole item; `DONE`: the last event.
+
+    `RETRACTED`: children from `first` on, of epochs below `epoch`, of the stream at the event's path are withdrawn,
+    with everything below them of the named `stages`, and all text of that stream if it is shown as text.
+    """
 
     ACCEPTED = "accepted"
     CHUNK = "chunk"
@@ -287,7 +287,7 @@ ControlRecord = Ended | Cancelled
 
 
 class DeadLetter(Wire, frozen=True, tag="dead-letter"):
-    """A record, or a child, that can never succeed: cause, origin, and the record itself (base64) if there is one."""
+    """A record, or a child, that can never succeed: cause, origin, and the record (base64) with its key, if any."""
 
     cause: str
     stage: str
@@ -297,3 +297,4 @@ class DeadLetter(Wire, frozen=True, tag="dead-letter"):
     partition: int
     offset: int
     record: bytes = b""
+    key: str = ""

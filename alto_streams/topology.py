@@ -65,6 +65,8 @@ class Node:
 
     `depth`: the levels of its calls' paths. `scopes`: gathered parameter -> the chain of stages from the call's scope
     to the leaves. `barrier`: the chains, from the root, that must be complete before a call starts in barrier mode.
+    `redoes`: a call that breaks begins again, and its children are withdrawn. `derived`: the stages whose inputs
+    descend from this one's items. `volatile`: what it gathers may be withdrawn once it is complete.
     """
 
     name: str
@@ -73,6 +75,9 @@ class Node:
     lineage: tuple[str, ...]
     scopes: dict[str, tuple[str, ...]]
     routes: list[Route] = field(default_factory=list)
+    redoes: bool = False
+    derived: tuple[str, ...] = ()
+    volatile: bool = False
 
     @property
     def depth(self) -> int:
@@ -94,6 +99,10 @@ class Node:
         """The scopes of this stage that records of `source` advance; those of the barrier mode if `barrier`."""
         chains = self.barrier if barrier else self.scopes
         return [Feed(name, chain[-1] == source) for name, chain in chains.items() if source in chain]
+
+    def descends_from(self, source: str) -> bool:
+        """Whether what it works on, or waits for, comes through the streams of `source`."""
+        return source in self.lineage[:-1] or any(source in self.lineage[:-1] + chain for chain in self.scopes.values())
 
     def takes(self, source: str) -> bool:
         """Whether it needs the values of `source`: one of its inputs, or what drives its calls."""
@@ -167,6 +176,10 @@ def connect(pipeline: str, nodes: dict[str, Node]) -> str:
             root.scopes[f"leaf:{node.name}"] = node.lineage
     for source in nodes.values():
         source.routes = [r for node in nodes.values() if (r := _route(source, node)) is not None]
+        source.derived = tuple(n.name for n in nodes.values() if n is not source and n.descends_from(source.name))
+    for node in nodes.values():  # each after the stages that it takes
+        gathered = {stage for chain in node.scopes.values() for stage in chain}
+        node.volatile = any(nodes[stage].redoes or nodes[stage].volatile for stage in gathered)
     return root.name
 
 

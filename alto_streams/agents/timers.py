@@ -22,8 +22,8 @@ class Timers:
     def arm(self, partition: int, timer: Timer, at_ms: int) -> None:
         """Fire at `at_ms` (milliseconds since the epoch), or at once if that is past."""
         armed = self._armed.setdefault(partition, {})
-        # A deadline and a silence of the root's path are two timers.
-        key = (timer.request, timer.path if timer.attempt else "deadline")
+        # The request's deadline, and the silence and the time of one call, are timers of their own.
+        key = (timer.request, "deadline" if not timer.attempt else f"due {timer.path}" if timer.due else timer.path)
         previous = armed.pop(key, None)
         if previous is not None:
             previous.cancel()

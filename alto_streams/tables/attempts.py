@@ -83,3 +83,9 @@ def next_attempt(call: CallState) -> None:
     call.attempt += 1
     call.run, call.seq, call.starts = None, 0, 0
     call.mark += 1
+
+
+def begin_anew(call: CallState) -> None:
+    """Forget what was accepted: the open attempt writes all of it again."""
+    call.text, call.spent = "", 0
+    call.tokens, call.logprobs = [], []

@@ -5,35 +5,28 @@ Every method takes the row it may change and the place of the record that caused
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from alto_streams import topic_names
-from alto_streams.pipeline import ParseFailure, Parser, Pipeline, Prompt
+from alto_streams.pipeline import ParseFailure, Pipeline
 from alto_streams.records import (
     Child,
     Chunk,
     Close,
     Ended,
-    Home,
-    Mode,
     Raw,
     Result,
     Status,
-    Work,
-    encode,
 )
 from alto_streams.tables import attempts
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.outputs import At, Outputs
-from alto_streams.tables.rows import Arm, CallState, Instruction, Row, Run, Send
+from alto_streams.tables.prompts import Place, Prompts
+from alto_streams.tables.rows import Arm, CallState, Instruction, Row, Run
+from alto_streams.tables.withdrawals import Withdrawals
 from alto_streams.topology import Kind
-
-# (stage, request, path, attempt) -> partition of the stage's work topic: all that a plan may decide
-Place = Callable[[str, str, str, int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,41 +37,57 @@ class Limits:
     silence_ms: int
 
 
-@dataclass(slots=True)
-class _Open:
-    """A call's prompt and the parser that has read `fed` characters of its text: made anew from the row if missing."""
-
-    prompt: Prompt[Any]
-    parser: Parser[Any]
-    fed: int = 0
-
-
 class Calls:
     """The calls of one stage."""
 
-    def __init__(self, pipeline: Pipeline, stage: str, joins: Joins, outputs: Outputs, place: Place, limits: Limits):
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        stage: str,
+        joins: Joins,
+        dead: Withdrawals,
+        outputs: Outputs,
+        place: Place,
+        limits: Limits,
+    ) -> None:
         self._stage = pipeline.stages[stage]
-        self._joins, self._outputs, self._place, self._limits = joins, outputs, place, limits
-        self._pipeline, self._open = pipeline, dict[tuple[str, str], _Open]()
+        self._joins, self._dead, self._outputs, self._limits = joins, dead, outputs, limits
+        self._prompts = Prompts(pipeline, stage, joins, place)
 
     def open_ready(self, row: Row, request: str, at: At) -> list[Instruction]:
         """Open every call whose inputs are there."""
         out: list[Instruction] = []
         for path in self._joins.pending(row):
             cause = self._joins.driver_failure(row, path)
+            held = row.calls.get(path, CallState())
             if cause is not None:
                 row.calls[path] = CallState()
                 out += self._end(row, request, path, at, [], Close(0, Status.FAILED, "its input failed: " + cause))
             elif self._joins.is_ready(row, path):
-                row.calls[path] = CallState(attempt=1)
+                row.calls[path] = CallState(held.attempt + 1, held.attempt, held.epoch, shown=held.shown)
                 out += self._begin(row, request, path, at)
+        return out
+
+    def withdraw(self, row: Row, request: str, at: At) -> list[Instruction]:
+        """Something has died: end the calls that died with it, hold those that had begun on what is no more."""
+        out: list[Instruction] = []
+        for path, call in list(row.calls.items()):
+            if self._dead.is_dead(row, self._stage.name, path):
+                out += self._abort(request, path, call)
+                del row.calls[path]
+            elif self._stage.node.volatile and not call.held and not self._joins.has_gathered(row, path):
+                out += self._abort(request, path, call)
+                out += self._take_back(request, path, call, at)
+                row.calls[path] = CallState(
+                    call.attempt, call.before, call.epoch, shown=call.shown, closed=True, held=True
+                )
         return out
 
     def chunk(self, row: Row, request: str, chunk: Chunk, at: At) -> list[Instruction]:
         """Accept the next chunk of the followed run."""
         call, out = row.calls[chunk.path], list[Instruction]()
         try:
-            found = self._read(row, request, chunk)
+            found = self._prompts.read(row, request, chunk)
         except Exception as error:
             return self._end(row, request, chunk.path, at, [], self._failed(call, error))
         out += self._outputs.shown_text(request, chunk.path, call, chunk.text, at)
@@ -105,15 +114,31 @@ class Calls:
 
     def retry(self, row: Row, request: str, path: str, at: At, cause: str) -> list[Instruction]:
         """End the open attempt; the next one continues from the accepted text, unless there have been too many."""
-        call = row.calls[path]
+        call, tried = row.calls[path], row.calls[path].attempt - row.calls[path].before
         out: list[Instruction] = []
-        if call.attempt >= self._limits.max_attempts:
-            cause = f"gave up after {call.attempt} attempts: {cause}"
+        if tried >= self._limits.max_attempts:
+            cause = f"gave up after {tried} attempts: {cause}"
             return self._end(row, request, path, at, [], Close(call.children, Status.FAILED, cause))
         if self._stage.node.kind is Kind.GENERATE:
             out.append(self._outputs.control(Ended(request, self._stage.name, path, call.attempt)))
         attempts.next_attempt(call)
+        if self._stage.node.redoes:
+            out += self._take_back(request, path, call, at)
+            attempts.begin_anew(call)
+            self._prompts.drop(request, path)
+        elif call.text and self._stage.node.kind is Kind.GENERATE and (spent := self._spent(row, request, path, at)):
+            return out + spent
         return out + self._dispatch(row, request, path, at)
+
+    def overdue(self, row: Row, request: str, path: str, at: At) -> list[Instruction]:
+        """The time of a whole call is up."""
+        call = row.calls.get(path)
+        if call is None or call.closed or call.due_ms is None:
+            return []
+        if at.at_ms < call.due_ms:  # the clock that fired it is ahead of the log's
+            return [Arm(path, call.attempt, 0, call.due_ms, due=True)]
+        cause = f"{self._stage.name} had not ended after {self._stage.within_s:g} s"
+        return self._end(row, request, path, at, [], Close(call.children, Status.FAILED, cause))
 
     def gathered(self, row: Row, path: str) -> tuple[Raw, str | None]:
         """What the gather function says of the scope at `path`, or why it failed."""
@@ -122,10 +147,21 @@ class Calls:
         except Exception as error:
             return Raw(b"null"), self._raised(error)
 
+    def has_enough(self, row: Row) -> bool:
+        """Whether the gather over the whole request may end now, by what is final."""
+        if self._stage.enough is None:
+            return False
+        try:
+            return bool(self._stage.enough(**self._joins.arguments(row, "", final=True)))
+        except Exception:
+            return False  # the author's function is not ours to trust: the request goes on to its end
+
     def resume(self, row: Row, at: At) -> list[Instruction]:
         """What an owner that takes this row over must set going again: timers, and the work of map functions."""
         out: list[Instruction] = []
         for path, call in row.calls.items():
+            if not call.closed and call.due_ms is not None:
+                out.append(Arm(path, call.attempt, 0, call.due_ms, due=True))
             if not call.closed and (call.run is not None or self._stage.node.kind is Kind.MAP):
                 out.append(self._arm(call, path, at))
                 if self._stage.node.kind is Kind.MAP:
@@ -134,8 +170,7 @@ class Calls:
 
     def forget(self, request: str) -> None:
         """Drop what is kept in memory beside the row."""
-        for key in [key for key in self._open if key[0] == request]:
-            del self._open[key]
+        self._prompts.forget(request)
 
     def _begin(self, row: Row, request: str, path: str, at: At) -> list[Instruction]:
         if self._stage.node.kind is Kind.GATHER:
@@ -143,7 +178,12 @@ class Calls:
             if cause is None:
                 return self._end(row, request, path, at, [Child(value)], Close(1))
             return self._end(row, request, path, at, [], Close(0, Status.FAILED, cause))
-        return self._dispatch(row, request, path, at)
+        out: list[Instruction] = []
+        if self._stage.within_s is not None:
+            call = row.calls[path]
+            call.due_ms = at.at_ms + int(self._stage.within_s * 1000)
+            out.append(Arm(path, call.attempt, 0, call.due_ms, due=True))
+        return out + self._dispatch(row, request, path, at)
 
     def _dispatch(self, row: Row, request: str, path: str, at: At) -> list[Instruction]:
         call = row.calls[path]
@@ -151,47 +191,20 @@ class Calls:
             if self._stage.node.kind is Kind.MAP:
                 self._joins.arguments(row, path)  # whoever runs the function has them as typed values, or never
                 return [Run(path, call.attempt), self._arm(call, path, at)]
-            wire = self._opened(row, request, path).prompt.call()
+            return [self._prompts.work(row, request, path, at)]
         except Exception as error:
             return self._end(row, request, path, at, [], self._failed(call, error))
-        wire = msgspec.structs.replace(wire, max_tokens=max(1, wire.max_tokens - call.spent))
-        work = Work(
-            request,
-            self._stage.name,
-            path,
-            call.attempt,
-            Home(at.topic, at.partition),
-            self._stage.model or "",
-            wire,
-            prefix=call.text,
-            prefix_tokens=call.tokens or None,
-            flush="token" if self._stage.show == "text" else "line",
-            context=row.context,
-        )
-        topic = topic_names.work_topic(self._pipeline.name, self._stage.name)
-        partition = self._place(self._stage.name, request, path, call.attempt)
-        return [Send(topic, Raw(encode(work)), key=request, partition=partition)]
 
-    def _read(self, row: Row, request: str, chunk: Chunk) -> list[Any]:
-        """What the call's parser finds in this chunk, which is accepted into the stream."""
-        call, opened = row.calls[chunk.path], self._opened(row, request, chunk.path)
-        attempts.accept(call, chunk)
-        found = opened.parser.feed(chunk.text, chunk.logprobs)
-        opened.fed = len(call.text)
-        if chunk.end is not None and chunk.end.status is Status.OK:
-            return [*found, *opened.parser.close()]  # a stream that failed keeps its whole items only
-        return found
-
-    def _opened(self, row: Row, request: str, path: str) -> _Open:
-        call, opened = row.calls[path], self._open.get((request, path))
-        if opened is None or opened.fed != len(call.text):
-            prompt: Prompt[Any] = self._stage.function(**self._joins.arguments(row, path))
-            parser = prompt.parse.coarse() if row.context.mode is Mode.BARRIER else prompt.parse
-            opened = self._open[request, path] = _Open(prompt, parser)
-            if call.text:
-                parser.feed(call.text, call.logprobs)
-                opened.fed = len(call.text)
-        return opened
+    def _spent(self, row: Row, request: str, path: str, at: At) -> list[Instruction]:
+        """The end of a call that broke off after the last token that it may write."""
+        call = row.calls[path]
+        try:
+            if not self._prompts.is_spent(row, request, path):
+                return []
+            children = _children(self._prompts.rest(row, request, path))
+        except Exception as error:
+            return self._end(row, request, path, at, [], self._failed(call, error))
+        return self._end(row, request, path, at, children, Close(call.children + len(children)))
 
     def _emit(
         self, row: Row, request: str, path: str, at: At, children: list[Child], close: Close | None
@@ -206,14 +219,32 @@ class Calls:
             call.children += len(children)
         return out
 
+    def _abort(self, request: str, path: str, call: CallState) -> list[Instruction]:
+        """Whoever works on this call is to stop."""
+        self._prompts.drop(request, path)
+        if call.closed or self._stage.node.kind is not Kind.GENERATE:
+            return []
+        return [self._outputs.control(Ended(request, self._stage.name, path, call.attempt))]
+
+    def _take_back(self, request: str, path: str, call: CallState, at: At) -> list[Instruction]:
+        """Withdraw all that has been told of this call; what it says from now on has the next epoch."""
+        is_told = call.closed or call.children or (self._stage.show == "text" and call.text)
+        if not is_told:
+            return []
+        call.epoch += 1
+        call.children = 0
+        return list(self._outputs.retract(request, path, call, at))
+
     def _end(self, row: Row, request: str, path: str, at: At, children: list[Child], close: Close) -> list[Instruction]:
         call = row.calls[path]
         out = self._emit(row, request, path, at, children, close)
         if self._stage.node.kind is Kind.GENERATE and call.attempt:
             out.append(self._outputs.control(Ended(request, self._stage.name, path, call.attempt)))
-        row.calls[path] = CallState(attempt=call.attempt, children=call.children, closed=True)
+        row.calls[path] = CallState(
+            call.attempt, call.before, call.epoch, children=call.children, shown=call.shown, closed=True
+        )
         self._joins.release(row, path)
-        self._open.pop((request, path), None)
+        self._prompts.drop(request, path)
         return out
 
     def _failed(self, call: CallState, error: Exception) -> Close:

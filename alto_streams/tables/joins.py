@@ -7,22 +7,25 @@ before are complete for the whole request.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from alto_streams.ancestry import ancestor_path, child_path, is_under, parse_path
-from alto_streams.pipeline import Gather, Pipeline, Stage
+from alto_streams.ancestry import Scope, ancestor_path, child_path, is_under, parse_path
+from alto_streams.pipeline import Gather, Pipeline
 from alto_streams.records import Items, Mode, Request, Status
+from alto_streams.stages import Stage
 from alto_streams.tables.rows import Row
-from alto_streams.topology import REQUEST
+from alto_streams.tables.withdrawals import Cut, Withdrawals
+from alto_streams.topology import REQUEST, Input
 
 
 class Joins:
     """The inputs of one stage."""
 
-    def __init__(self, pipeline: Pipeline, stage: Stage) -> None:
-        self._pipeline, self._stage, self._node = pipeline, stage, stage.node
+    def __init__(self, pipeline: Pipeline, stage: Stage, dead: Withdrawals) -> None:
+        self._pipeline, self._stage, self._node, self._dead = pipeline, stage, stage.node, dead
         self._depth_of = {REQUEST: 0} | {name: len(s.node.lineage) for name, s in pipeline.stages.items()}
 
     def absorb_request(self, row: Row, request: Request) -> None:
@@ -31,37 +34,63 @@ class Joins:
         row.values.setdefault(REQUEST, {})[""] = request.input
 
     def absorb_items(self, row: Row, items: Items) -> None:
-        """Children of an upstream stream have been accepted, or it has closed."""
-        paths = [child_path(items.path, items.first + n, items.epoch) for n in range(len(items.children))]
+        """Children of an upstream stream have been accepted, or it has closed; what of it is dead changes nothing."""
+        paths = child_paths(items)
         for path in (items.path, *paths[-1:]):
             parse_path(path)  # whatever cannot be read is refused before anything has changed
         row.context = items.context
-        feeds = [(feed, self._node.scopes[feed.scope], False) for feed in self._feeds(items.stage, barrier=False)]
-        if row.context.mode is Mode.BARRIER:
-            feeds += [(feed, self._node.barrier[feed.scope], True) for feed in self._feeds(items.stage, barrier=True)]
-        for path, child in zip(paths, items.children, strict=True):
+        if self._dead.is_dead(row, items.stage, items.path):
+            return
+        told = [(p, c) for p, c in zip(paths, items.children, strict=True) if not self._is_dead(row, items, p)]
+        for path, child in told:
             if not self._is_over(row, path):
                 if child.status is not Status.OK:
                     row.failures.setdefault(items.stage, {})[path] = child.cause or child.status
                 elif self._node.takes(items.stage):
                     row.values.setdefault(items.stage, {})[path] = child.value
-            for feed, chain, held in feeds:
-                if feed.leaf and (held or not self._is_over(row, path)):
-                    row.scope(feed.scope, self._scope_path(path, held), len(chain)).account(path)
-        if items.close is None:
-            return
-        if items.close.status is not Status.OK and not self._is_over(row, items.path):
-            row.failures.setdefault(items.stage, {})[items.path] = items.close.cause or items.close.status
-        for feed, chain, held in feeds:
-            if held or not self._is_over(row, items.path):
-                scope = row.scope(feed.scope, self._scope_path(items.path, held), len(chain))
-                scope.close(items.path, items.close.count)
+        close = items.close
+        if close is not None and self._dead.is_outdated(row, items.stage, items.path, items.epoch):
+            close = None
+        if close is not None and close.status is not Status.OK and not self._is_over(row, items.path):
+            row.failures.setdefault(items.stage, {})[items.path] = close.cause or close.status
+        for scope, leaf, held in self._scopes_of(row, items.stage):
+            for path, _ in told if leaf else ():
+                if held or not self._is_over(row, path):
+                    scope(path).account(path)
+            if close is not None and (held or not self._is_over(row, items.path)):
+                scope(items.path).close(items.path, close.count, items.epoch)
+
+    def withdraw(self, row: Row, cut: Cut) -> None:
+        """Take back what a cut has made dead."""
+        for table in (row.values, row.failures):
+            for source in [source for source in table if self._dead.comes_through(source, cut)]:
+                kept = {p: v for p, v in table[source].items() if not self._dead.is_dead(row, source, p)}
+                table[source] = kept  # type: ignore[assignment]
+        for name, chain in {**self._node.scopes, **self._node.barrier}.items():
+            scopes = row.scopes.get(name, {})
+            for path in list(scopes):
+                if path and self._dead.is_dead(row, self._stage.name, path):
+                    del scopes[path]
+                elif cut.stage in chain and is_under(cut.stream, path):
+                    scopes[path].withdraw(cut.stream, cut.first, cut.epoch)
+
+    def cut_off(self, row: Row, source: str, path: str) -> None:
+        """The item of `source` at `path` is cancelled, and all below it; a call that has begun keeps its inputs."""
+        for scope, _, held in self._scopes_of(row, source):
+            if held or not self._has_begun(row, path):
+                scope(path).cut_off(path)
+        for table in (row.values, row.failures):
+            for name in [name for name in table if source in self._pipeline.lineage(name)]:
+                kept = {p: v for p, v in table[name].items() if not is_under(p, path) or self._has_begun(row, p)}
+                table[name] = kept  # type: ignore[assignment]
+        if self._node.takes(source) and source != self._node.driver:
+            row.failures.setdefault(source, {})[path] = row.cancelled[source][path]
 
     def pending(self, row: Row) -> list[str]:
-        """The paths of calls that a driver has asked for and that have not been opened."""
+        """The paths of calls that a driver has asked for and that have not been opened, or are to begin anew."""
         drivers = {**row.values.get(self._node.driver, {}), **row.failures.get(self._node.driver, {})}
-        depth = self._node.depth
-        return [p for p in drivers if p not in row.calls and self._levels(p) == depth]
+        depth, calls = self._node.depth, row.calls
+        return [p for p in drivers if (p not in calls or calls[p].held) and self._levels(p) == depth]
 
     def driver_failure(self, row: Row, path: str) -> str | None:
         """Why there is nothing to call at `path`: its driver is a failed leaf."""
@@ -72,13 +101,16 @@ class Joins:
         for each in self._node.inputs:
             if not each.gathered and row.value(each.source, self._input_path(each.source, path)) is None:
                 return False
-        names = [(name, path) for name in self._node.scopes]
-        if row.context.mode is Mode.BARRIER:
-            names += [(name, "") for name in self._node.barrier]
-        return all((s := row.scopes.get(name, {}).get(at)) is not None and s.complete for name, at in names)
+        if row.context.mode is Mode.BARRIER and not all(self._completed(row, name, "") for name in self._node.barrier):
+            return False
+        return self.has_gathered(row, path)
 
-    def arguments(self, row: Row, path: str) -> dict[str, Any]:
-        """The typed inputs of the call at `path`, by parameter.
+    def has_gathered(self, row: Row, path: str) -> bool:
+        """Whether every scope that the call at `path` gathers is complete."""
+        return all(self._completed(row, name, path) for name in self._node.scopes)
+
+    def arguments(self, row: Row, path: str, *, final: bool = False) -> dict[str, Any]:
+        """The typed inputs of the call at `path`, by parameter; of what is gathered only what is `final`, if asked.
 
         Raises:
             msgspec.ValidationError: a value is not of the type that its stage declared.
@@ -89,15 +121,20 @@ class Joins:
             if each.gathered:
                 found = {p: v for p, v in row.values.get(each.source, {}).items() if is_under(p, path)}
                 failed = {p: c for p, c in row.failures.get(each.source, {}).items() if is_under(p, path)}
+                if final:
+                    found = {p: v for p, v in found.items() if self._is_final(row, each, path, p)}
                 items = {p: msgspec.json.decode(found[p], type=kind) for p in sorted(found, key=_in_order)}
-                arguments[each.parameter] = Gather(items, failed)
+                complete = self._completed(row, each.parameter, path)
+                arguments[each.parameter] = Gather(items, failed, complete=complete)
             else:
                 value = row.values[each.source][self._input_path(each.source, path)]
                 arguments[each.parameter] = msgspec.json.decode(value, type=kind)
         return arguments
 
     def release(self, row: Row, path: str) -> None:
-        """The call at `path` is over: drop the inputs that were its own."""
+        """The call at `path` is over: drop the inputs that were its own, unless it may have to begin anew with them."""
+        if self._node.volatile:
+            return
         for source in {i.source for i in self._node.inputs if i.gathered} | {self._node.driver}:
             for table in (row.values, row.failures):
                 kept = {p: v for p, v in table.get(source, {}).items() if not is_under(p, path)}
@@ -105,15 +142,43 @@ class Joins:
         for name in self._node.scopes:
             row.scopes.get(name, {}).pop(path, None)
 
-    def _feeds(self, source: str, *, barrier: bool) -> list[Any]:
-        return self._node.feeds(source, barrier=barrier)
+    def _scopes_of(self, row: Row, source: str) -> Iterator[tuple[Callable[[str], Scope], bool, bool]]:
+        """The scopes that records of `source` advance: each as a function of a path in it, whether the children are its
+        leaves, and whether it is one of the barrier's."""
+        kinds = [(self._node.scopes, self._node.feeds(source, barrier=False), False)]
+        if row.context.mode is Mode.BARRIER:
+            kinds.append((self._node.barrier, self._node.feeds(source, barrier=True), True))
+        for chains, feeds, held in kinds:
+            for feed in feeds:
+                levels = len(chains[feed.scope])
+
+                def scope(at: str, name: str = feed.scope, levels: int = levels, held: bool = held) -> Scope:
+                    return row.scope(name, "" if held else ancestor_path(at, self._node.depth), levels)
+
+                yield scope, feed.leaf, held
+
+    def _is_dead(self, row: Row, items: Items, path: str) -> bool:
+        return self._dead.is_dead(row, items.stage, path)
 
     def _is_over(self, row: Row, path: str) -> bool:
         call = row.calls.get(ancestor_path(path, self._node.depth))
-        return call is not None and call.closed
+        return call is not None and call.is_over
 
-    def _scope_path(self, path: str, held: bool) -> str:
-        return "" if held else ancestor_path(path, self._node.depth)
+    def _is_final(self, row: Row, gathered: Input, path: str, item: str) -> bool:
+        """Whether nothing can take this item back any more: all streams above it have closed."""
+        if any(self._pipeline.stages[name].node.volatile for name in self._pipeline.lineage(gathered.source)):
+            return False
+        scope = row.scopes.get(gathered.parameter, {}).get(path)
+        return scope is not None and scope.is_closed_above(item)
+
+    def _has_begun(self, row: Row, path: str) -> bool:
+        call = row.calls.get(ancestor_path(path, self._node.depth))
+        return call is not None and not call.held
+
+    @staticmethod
+    def _completed(row: Row, name: str, path: str) -> bool:
+        scope = row.scopes.get(name, {}).get(path)
+        return scope is not None and scope.complete
 
     def _input_path(self, source: str, path: str) -> str:
         return ancestor_path(path, self._depth_of[source])
@@ -121,6 +186,11 @@ class Joins:
     @staticmethod
     def _levels(path: str) -> int:
         return path.count("/") + 1 if path else 0
+
+
+def child_paths(items: Items) -> list[str]:
+    """The paths of the children that a record tells of."""
+    return [child_path(items.path, items.first + n, items.epoch) for n in range(len(items.children))]
 
 
 def _in_order(path: str) -> list[tuple[int, int]]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from alto_streams.ancestry import parse_path
 from alto_streams.pipeline import Pipeline
 from alto_streams.records import (
     Cancel,
@@ -22,15 +25,18 @@ from alto_streams.records import (
     Raw,
     Request,
     Result,
+    Retract,
     Start,
     Status,
     Timer,
 )
 from alto_streams.tables.attempts import Ruling, rule_chunk, rule_result, rule_start, rule_timer
-from alto_streams.tables.calls import Calls, Limits, Place
-from alto_streams.tables.joins import Joins
+from alto_streams.tables.calls import Calls, Limits
+from alto_streams.tables.joins import Joins, child_paths
 from alto_streams.tables.outputs import At, Outputs
+from alto_streams.tables.prompts import Place
 from alto_streams.tables.rows import Arm, Instruction, Row
+from alto_streams.tables.withdrawals import Cut, Withdrawals
 from alto_streams.topology import REQUEST
 
 # The deadline's timer at the root: no call has attempt 0.
@@ -45,9 +51,10 @@ class StageMachine:
         self._stage = pipeline.stages[stage]
         self._is_root = stage == pipeline.root
         self._others = [name for name in pipeline.stages if name != stage]
-        self._joins = Joins(pipeline, self._stage)
+        self._pipeline, self._dead = pipeline, Withdrawals(pipeline)
+        self._joins = Joins(pipeline, self._stage, self._dead)
         self._outputs = Outputs(pipeline.name, self._stage)
-        self._calls = Calls(pipeline, stage, self._joins, self._outputs, place, limits)
+        self._calls = Calls(pipeline, stage, self._joins, self._dead, self._outputs, place, limits)
 
     def apply(self, row: Row, record: HomeRecord, at: At) -> list[Instruction]:
         """Take the next record of the home's partition into the row; the instructions become its outbox.
@@ -85,8 +92,14 @@ class StageMachine:
             case Request():
                 return self._request(row, record, at)
             case Items():
+                implied = self._dead.implied(record.stage, [record.path, *child_paths(record)])
+                out = self._withdraw(row, record.request, implied, at)
                 self._joins.absorb_items(row, record)
-                return self._advance(row, record.request, at)
+                return out + self._advance(row, record.request, at)
+            case Retract():
+                cut = Cut(record.stage, record.path, record.first, record.epoch)
+                parse_path(record.path)
+                return self._withdraw(row, record.request, [cut], at) + self._advance(row, record.request, at)
             case Start():
                 return self._start(row, record, at)
             case Chunk():
@@ -100,7 +113,7 @@ class StageMachine:
             case Timer():
                 return self._timer(row, record, at)
             case Cancel():
-                return self._cancel(row, record, at)
+                return self._cancel_item(row, record, at) if record.stage else self._cancel(row, record, at)
             case Forget():
                 return self._forget(row, record.request, Status.OK)
             case _:
@@ -118,8 +131,10 @@ class StageMachine:
     def _advance(self, row: Row, request: str, at: At) -> list[Instruction]:
         if not self._is_root:
             return self._calls.open_ready(row, request, at)
-        if row.value(REQUEST, "") is None or not self._joins.is_ready(row, ""):
+        if row.value(REQUEST, "") is None:
             return []  # its end is told after its beginning, even where the rest of it overtakes the request itself
+        if not self._joins.is_ready(row, ""):
+            return self._end_early(row, request, at) if self._calls.has_enough(row) else []
         failed = [f"{source}: {paths['']}" for source, paths in row.failures.items() if "" in paths]
         result, cause = self._calls.gathered(row, "")
         cause = cause or "; ".join(failed) or None
@@ -142,21 +157,63 @@ class StageMachine:
             if at.at_ms < due:
                 return [Arm("", DEADLINE, 0, due)]  # the clock that fired it is ahead of the log's
             return self._end(row, timer.request, at, Status.FAILED, "deadline exceeded")
+        if timer.due:
+            return self._calls.overdue(row, timer.request, timer.path, at)
         ruling = rule_timer(row.calls.get(timer.path), timer)
         return self._retry_if(ruling, row, timer.request, timer.path, at, "silence")
 
+    def _withdraw(self, row: Row, request: str, cuts: list[Cut], at: At) -> list[Instruction]:
+        news = [cut for cut in cuts if self._dead.learn(row, cut)]
+        for cut in news:
+            self._joins.withdraw(row, cut)
+        return self._calls.withdraw(row, request, at) if news else []
+
     def _cancel(self, row: Row, cancel: Cancel, at: At) -> list[Instruction]:
         if not self._is_root or cancel.path:
-            raise Poison(f"{self._stage.name}: only a whole request can be cancelled, at its root")
+            raise Poison(f"{self._stage.name}: a request is cancelled as a whole, at its root, or an item of a stage")
         return self._end(row, cancel.request, at, cancel.status, cancel.cause)
 
+    def _cancel_item(self, row: Row, cancel: Cancel, at: At) -> list[Instruction]:
+        """The root decides, and tells the other homes; there is nothing to cancel before it knows the request."""
+        request, stage, path = cancel.request, cancel.stage, cancel.path
+        if stage not in self._pipeline.stages or len(parse_path(path)) != len(self._pipeline.lineage(stage)):
+            raise Poison(f"{self._stage.name}: there is no such item to cancel")
+        out: list[Instruction] = []
+        if self._is_root:
+            if row.value(REQUEST, "") is None or self._dead.is_dead(row, stage, path):
+                return []
+            told = msgspec.structs.replace(cancel, context=row.context)
+            derived = [n for n in self._pipeline.stages[stage].node.derived if n != self._stage.name]
+            out += [self._outputs.to_stage(name, request, told) for name in derived]
+            out.append(self._outputs.cancelled(request, stage, path, cancel, at))
+        else:
+            row.context = cancel.context
+        row.cancelled.setdefault(stage, {})[path] = cancel.status
+        out += self._calls.withdraw(row, request, at)
+        self._joins.cut_off(row, stage, path)
+        return out + self._advance(row, request, at)
+
+    def _end_early(self, row: Row, request: str, at: At) -> list[Instruction]:
+        result, cause = self._calls.gathered(row, "")
+        return self._end(row, request, at, Status.FAILED if cause else Status.OK, cause, result, early=True)
+
     def _end(
-        self, row: Row, request: str, at: At, status: Status, cause: str | None, result: Raw = NOTHING
+        self,
+        row: Row,
+        request: str,
+        at: At,
+        status: Status,
+        cause: str | None,
+        result: Raw = NOTHING,
+        *,
+        early: bool = False,
     ) -> list[Instruction]:
-        body: dict[str, Any] = {"status": status, "result": result} | ({"cause": cause} if cause else {})
-        out: list[Instruction] = [self._outputs.event(request, EventKind.DONE, "", 0, at, body)]
-        if status is not Status.OK:
+        body: dict[str, Any] = {"status": status, "result": result}
+        body |= ({"cause": cause} if cause else {}) | ({"early": True} if early else {})
+        out: list[Instruction] = []
+        if early or status is not Status.OK:  # what the workers hear first is what engines are freed by
             out.append(self._outputs.control(Cancelled(request, "")))
+        out.append(self._outputs.event(request, EventKind.DONE, "", 0, at, body))
         out += [self._outputs.to_stage(name, request, Forget(request)) for name in self._others]
         return out + self._forget(row, request, status)
 

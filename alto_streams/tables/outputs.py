@@ -8,8 +8,8 @@ import msgspec
 
 from alto_streams import topic_names
 from alto_streams.ancestry import child_path
-from alto_streams.pipeline import Stage
 from alto_streams.records import (
+    Cancel,
     Child,
     Close,
     Context,
@@ -19,10 +19,12 @@ from alto_streams.records import (
     Items,
     Mode,
     Raw,
+    Retract,
     Status,
     Wire,
     encode,
 )
+from alto_streams.stages import Stage
 from alto_streams.tables.rows import CallState, Send
 
 
@@ -51,9 +53,7 @@ class Outputs:
             wants_close = route.closes or (route.held and context.mode is Mode.BARRIER)
             ended = close if wants_close else None
             if told or ended is not None:
-                record = Items(
-                    request, self._name, path, first=call.children, children=told, close=ended, context=context
-                )
+                record = Items(request, self._name, path, call.children, call.epoch, told, ended, context)
                 sends.append(self._keyed(topic_names.home_topic(self.pipeline, route.consumer), request, record))
         return sends
 
@@ -67,7 +67,7 @@ class Outputs:
         if self._stage.show == "items":
             for offset, child in enumerate(children):
                 body = {"value": child.value} | _ending(child.status, child.cause)
-                item = child_path(path, call.children + offset)
+                item = child_path(path, call.children + offset, call.epoch)
                 sends.append(self.event(request, EventKind.ITEM, item, 0, at, body))
         if close is not None and (self._stage.show == "text" or close.status is not Status.OK):
             body = {"count": close.count} | _ending(close.status, close.cause)
@@ -81,6 +81,20 @@ class Outputs:
             return []
         call.shown += 1
         return [self.event(request, EventKind.CHUNK, path, call.shown - 1, at, {"text": text})]
+
+    def retract(self, request: str, path: str, call: CallState, at: At) -> list[Send]:
+        """All children of the stream at `path` are withdrawn; the call's epoch is the one that replaces them."""
+        derived = self._stage.node.derived
+        record = Retract(request, self._name, path, 0, call.epoch)
+        body = {"first": 0, "epoch": call.epoch, "stages": [self._name, *derived]}
+        told = self.event(request, EventKind.RETRACTED, path, call.epoch, at, body)
+        return [told, *(self.to_stage(name, request, record) for name in derived)]
+
+    def cancelled(self, request: str, stage: str, path: str, cancel: Cancel, at: At) -> Send:
+        """The client's view of an item that was cancelled, with all below it."""
+        body = Raw(msgspec.json.encode({"count": 0} | _ending(cancel.status, cancel.cause)))
+        event = Event(request, EventKind.CLOSE, stage, path, 0, at.at_ms, body)
+        return self._keyed(topic_names.results_topic(self.pipeline), request, event)
 
     def event(self, request: str, kind: EventKind, path: str, number: int, at: At, body: dict[str, Any]) -> Send:
         """One client event."""

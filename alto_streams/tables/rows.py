@@ -29,12 +29,13 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True, tag="run"):
 
 
 class Arm(msgspec.Struct, frozen=True, omit_defaults=True, tag="arm"):
-    """Append `Timer(path, attempt, mark)` to the home at `at_ms`. A later one for the same path replaces it."""
+    """Append `Timer(path, attempt, mark, due)` to the home at `at_ms`. A later one for the same path replaces it."""
 
     path: str
     attempt: int
     mark: int
     at_ms: int
+    due: bool = False
 
 
 Instruction = Send | Run | Arm
@@ -43,12 +44,16 @@ Instruction = Send | Run | Arm
 class CallState(msgspec.Struct, omit_defaults=True):
     """One call and its stream: which attempt is open, which run of it is followed, and what has been accepted.
 
-    `seq`: the next chunk of the followed run. `mark` advances with every followed start and accepted chunk, so that a
-    timer armed before is void. `tokens`: those of `text`, None once a chunk came without. `shown`: client events
-    numbered so far.
+    `before`: attempts that do not count any more, since the call was begun anew. `epoch`: that of its children. `seq`:
+    the next chunk of the followed run. `mark` advances with every followed start and accepted chunk, so that a timer
+    armed before is void. `tokens`: those of `text`, None once a chunk came without. `shown`: client events numbered so
+    far. `due_ms`: when it fails if it is still open. `held`: closed until its inputs, some of which were withdrawn, are
+    whole again.
     """
 
     attempt: int = 0
+    before: int = 0
+    epoch: int = 0
     run: str | None = None
     starts: int = 0
     seq: int = 0
@@ -59,14 +64,23 @@ class CallState(msgspec.Struct, omit_defaults=True):
     logprobs: list[TokenLogprob] = []
     children: int = 0
     shown: int = 0
+    due_ms: int | None = None
     closed: bool = False
+    held: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """It has ended, and is not to begin anew."""
+        return self.closed and not self.held
 
 
 class Row(msgspec.Struct, omit_defaults=True):
     """Everything that one stage knows of one request.
 
     `values` and `failures`: source stage -> path -> what came from it. `scopes`: scope name -> path -> progress.
-    Once the request is finished only `offset` and `finished` are left, the marker that keeps it from rising again.
+    `withdrawn`: stage -> path of a stream -> epoch -> the first child that it replaces. `cancelled`: stage -> path of
+    an item -> how it ended. Once the request is finished only `offset` and `finished` are left, the marker that keeps
+    it from rising again.
     """
 
     offset: int = -1
@@ -75,6 +89,8 @@ class Row(msgspec.Struct, omit_defaults=True):
     failures: dict[str, dict[str, str]] = {}
     scopes: dict[str, dict[str, Scope]] = {}
     calls: dict[str, CallState] = {}
+    withdrawn: dict[str, dict[str, dict[int, int]]] = {}
+    cancelled: dict[str, dict[str, Status]] = {}
     outbox: list[Instruction] = []
     finished: Status | None = None
 
@@ -94,6 +110,7 @@ class Row(msgspec.Struct, omit_defaults=True):
         """Leave only the marker."""
         self.finished = status
         self.values, self.failures, self.scopes, self.calls = {}, {}, {}, {}
+        self.withdrawn, self.cancelled = {}, {}
         self.context = Context()
 
 

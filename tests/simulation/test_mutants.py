@@ -9,7 +9,7 @@ import pytest
 
 from alto_streams.ancestry import Scope, parse_path, wire_path
 from alto_streams.records import Chunk, Start, Work
-from alto_streams.tables import attempts, calls, joins, machine
+from alto_streams.tables import attempts, joins, machine, prompts
 from alto_streams.tables.attempts import Ruling
 from alto_streams.tables.rows import CallState, Row
 from tests.simulation.checks import check
@@ -78,7 +78,7 @@ def prefix_off_by_one(patch: pytest.MonkeyPatch) -> None:
     def work(*args: Any, **rest: Any) -> Work:
         return Work(*args, **rest | {"prefix": rest["prefix"][:-1]})
 
-    patch.setattr(calls, "Work", work)
+    patch.setattr(prompts, "Work", work)
 
 
 def numbering_begins_anew(patch: pytest.MonkeyPatch) -> None:

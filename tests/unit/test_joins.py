@@ -9,6 +9,7 @@ from alto_streams.pipeline import Gather
 from alto_streams.records import Child, Close, Context, Items, Mode, Status
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.rows import CallState, Row
+from alto_streams.tables.withdrawals import Withdrawals
 from tests.simulation.script import Claim, Passage, Question, pipeline
 from tests.unit.homes import items, request
 
@@ -21,7 +22,7 @@ FOUND = [
 
 
 def verdict() -> Joins:
-    return Joins(pipeline, pipeline.stages["verdict"])
+    return Joins(pipeline, pipeline.stages["verdict"], Withdrawals(pipeline))
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]])
@@ -126,7 +127,7 @@ def test_a_gather_under_an_item() -> None:
 
 
 def test_the_request_is_an_input() -> None:
-    joins, row = Joins(pipeline, pipeline.stages["answer"]), Row()
+    joins, row = Joins(pipeline, pipeline.stages["answer"], Withdrawals(pipeline)), Row()
     assert joins.pending(row) == []
     joins.absorb_request(row, request(Question("why?"), Mode.BARRIER))
     assert joins.pending(row) == [""]

@@ -12,12 +12,14 @@ FULL = Row(
     context=Context(Mode.BARRIER, 5),
     values={"claims": {"0/1~2": Raw(b'{"claim":"\xc3\xa9"}')}},
     failures={"queries": {"0/1": "why"}},
-    scopes={"found": {"0/0": Scope("0/0", 2, {"0/0": Stream(2, {0, 1}), "0/0/1": Stream()}, True)}},
+    scopes={"found": {"0/0": Scope("0/0", 2, {"0/0": Stream(2, {0, 1}, 3, {1: 3}), "0/0/1": Stream()}, True)}},
     calls={
-        "0/0": CallState(2, "run", 1, 3, 4, "text", 5, [1, 2], [TokenLogprob("t", {"t": -0.5})], 1, 2),
+        "0/0": CallState(2, 1, 3, "run", 1, 3, 4, "text", 5, [1, 2], [TokenLogprob("t", {"t": -0.5})], 1, 2, 7),
         "0/1": CallState(1, tokens=None, closed=True),
     },
-    outbox=[Send("topic", Raw(b'{"type":"x"}'), "key", 3), Run("0", 1), Arm("0", 1, 2, 3)],
+    withdrawn={"answer": {"": {1: 0, 2: 3}}},
+    cancelled={"claims": {"0/1": Status.SHED}},
+    outbox=[Send("topic", Raw(b'{"type":"x"}'), "key", 3), Run("0", 1), Arm("0", 1, 2, 3, due=True)],
     finished=Status.FAILED,
 )
 
@@ -28,6 +30,7 @@ def test_round_trip() -> None:
     assert again.scopes == FULL.scopes
     assert again.calls == FULL.calls
     assert again.context == FULL.context
+    assert (again.withdrawn, again.cancelled) == (FULL.withdrawn, FULL.cancelled)
     assert [type(each) for each in again.outbox] == [Send, Run, Arm]
     assert (again.offset, again.finished, again.failures) == (FULL.offset, FULL.finished, FULL.failures)
     assert bytes(again.values["claims"]["0/1~2"]) == bytes(FULL.values["claims"]["0/1~2"])

@@ -24,9 +24,10 @@ PASSAGES_PER_QUERY = 2
 
 
 class Question(Record):
-    """What the user asks."""
+    """What the user asks. `stop_at_first_false`: judge no more claims once one is known to be false."""
 
     prompt: Annotated[str, Meta(min_length=1)]
+    stop_at_first_false: bool = False
 
 
 class Sentence(Record):
@@ -100,8 +101,13 @@ def verdict(claim: Claim, found: Gather[Passage]) -> Prompt[Verdict]:
     return prompts.verdict(claim.claim, evidence, parse=VerdictLine(claim.claim, evidence))
 
 
-@pipeline.gather
-def report(claims: Gather[Claim], verdicts: Gather[Verdict]) -> Report:
+def one_is_false(question: Question, claims: Gather[Claim], verdicts: Gather[Verdict]) -> bool:
+    """Whether nothing more needs to be judged."""
+    return question.stop_at_first_false and any(not judged.verdict for judged in verdicts)
+
+
+@pipeline.gather(enough=one_is_false)
+def report(question: Question, claims: Gather[Claim], verdicts: Gather[Verdict]) -> Report:
     return Report([_checked(path, claim.claim, verdicts) for path, claim in claims.items()])
 
 
@@ -127,4 +133,6 @@ def _checked(path: str, claim: str, verdicts: Gather[Verdict]) -> Checked:
     for judged in verdicts.under(path):
         return Checked(claim, judged.verdict, judged.confidence, "ok", None, judged.evidence)
     cause = next((cause for at, cause in verdicts.failures.items() if at == path or at.startswith(path + "/")), None)
+    if cause is None and not verdicts.complete:
+        return Checked(claim, None, None, "cancelled", "not judged: another claim is false", [])
     return Checked(claim, None, None, "failed", cause or "no verdict", [])

@@ -1,0 +1,131 @@
+"""What the author of a stage works with: records, prompts, parsers, gathers; and what a stage is made of.
+
+`pipeline` is where they are used, and where they are imported from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import msgspec
+
+from alto_streams.ancestry import is_under
+from alto_streams.records import Call, Message, TokenLogprob
+from alto_streams.topology import Node
+
+T = TypeVar("T")
+Show = Literal["text", "items", "nothing"]
+Broken = Literal["resume", "redo"]
+
+
+class Record(msgspec.Struct):
+    """Base of the items that a pipeline's author defines: typed, JSON on the wire."""
+
+
+class ParseFailure(msgspec.Struct, frozen=True):
+    """A piece of model output that is no item: a typed leaf. The cause never contains the output itself."""
+
+    cause: str
+
+
+class Parser(Protocol[T]):
+    """Turns a stream of text into items as they close.
+
+    `feed(a)` then `feed(b)` gives what `feed(a + b)` gives: how a text was cut into chunks never matters.
+    """
+
+    def feed(self, text: str, logprobs: list[TokenLogprob] | None = None) -> list[T | ParseFailure]:
+        """The items that end in this text."""
+
+    def close(self) -> list[T | ParseFailure]:
+        """The items that the end of the stream ends."""
+
+    def coarse(self) -> Parser[T]:
+        """The parser that stands in for this one in barrier mode: itself, or one of coarser items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt(Generic[T]):
+    """One LM call. The `fixed` turns, shared by all calls of the stage, come first; the `variable` one is last.
+
+    With `turn="assistant"` the variable part is the beginning of the assistant's own turn, left open for the
+    model to continue.
+
+    `subject` names what the call is about (by default the variable part). Decoding is constrained by `grammar` (GBNF)
+    or `choices` where the engine can.
+    """
+
+    fixed: list[Message]
+    variable: str
+    parse: Parser[T]
+    max_tokens: int
+    subject: str | None = None
+    temperature: float = 0.0
+    seed: int | None = None
+    stop: list[str] = field(default_factory=list)
+    grammar: str | None = None
+    choices: list[str] | None = None
+    logprobs: int = 0
+    turn: Literal["user", "assistant"] = "user"
+
+    def call(self) -> Call:
+        """The call as it travels."""
+        return Call(
+            messages=[*self.fixed, Message(self.turn, self.variable)],
+            max_tokens=self.max_tokens,
+            subject=self.variable if self.subject is None else self.subject,
+            temperature=self.temperature,
+            seed=self.seed,
+            stop=self.stop,
+            grammar=self.grammar,
+            choices=self.choices,
+            logprobs=self.logprobs,
+        )
+
+
+class Gather(Generic[T]):
+    """All whole items of one stage in a scope, in the order of their paths; `failures` are its failed leaves.
+
+    `complete` is False where a request ends early (`enough`): more items may have come.
+    """
+
+    def __init__(self, items: dict[str, T], failures: dict[str, str] | None = None, *, complete: bool = True) -> None:
+        self._items = items
+        self.failures = failures or {}
+        self.complete = complete
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._items.values())
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """(path, item) pairs."""
+        return iter(self._items.items())
+
+    def under(self, path: str) -> list[T]:
+        """The items at or below a path, such as that of an item of another gather."""
+        return [item for at, item in self._items.items() if is_under(at, path)]
+
+
+@dataclass(slots=True)
+class Stage:
+    """One stage of a pipeline: what its author wrote, and the node inferred from it."""
+
+    node: Node
+    function: Callable[..., Any]
+    output: Any
+    model: str | None = None
+    show: Show = "items"
+    many: bool = False
+    resources: dict[str, type] = field(default_factory=dict)
+    timeout_s: float = 30.0
+    within_s: float | None = None
+    enough: Callable[..., bool] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.node.name

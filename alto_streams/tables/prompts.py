@@ -1,0 +1,99 @@
+"""The prompt of an open call and the parser that reads its answer. Pure.
+
+Both are made anew from the row where they are missing, so what is kept here beside the row is only a cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from alto_streams import topic_names
+from alto_streams.pipeline import Parser, Pipeline, Prompt
+from alto_streams.records import Chunk, Home, Mode, Raw, Status, Work, encode
+from alto_streams.tables import attempts
+from alto_streams.tables.joins import Joins
+from alto_streams.tables.outputs import At
+from alto_streams.tables.rows import Row, Send
+
+# (stage, request, path, attempt) -> partition of the stage's work topic: all that a plan may decide
+Place = Callable[[str, str, str, int], int]
+
+
+@dataclass(slots=True)
+class _Open:
+    """A call's prompt and the parser that has read `fed` characters of its text."""
+
+    prompt: Prompt[Any]
+    parser: Parser[Any]
+    fed: int = 0
+
+
+class Prompts:
+    """What the open calls of one stage ask their model, and what of its answer has been read."""
+
+    def __init__(self, pipeline: Pipeline, stage: str, joins: Joins, place: Place) -> None:
+        self._pipeline, self._stage, self._joins, self._place = pipeline, pipeline.stages[stage], joins, place
+        self._open: dict[tuple[str, str], _Open] = {}
+
+    def work(self, row: Row, request: str, path: str, at: At) -> Send:
+        """The work item of the open attempt. Raises whatever the author's function raises."""
+        call = row.calls[path]
+        wire = self._opened(row, request, path).prompt.call()
+        work = Work(
+            request,
+            self._stage.name,
+            path,
+            call.attempt,
+            Home(at.topic, at.partition),
+            self._stage.model or "",
+            msgspec.structs.replace(wire, max_tokens=wire.max_tokens - call.spent),
+            prefix=call.text,
+            prefix_tokens=call.tokens or None,
+            flush="token" if self._stage.show == "text" else "line",
+            context=row.context,
+        )
+        topic = topic_names.work_topic(self._pipeline.name, self._stage.name)
+        partition = self._place(self._stage.name, request, path, call.attempt)
+        return Send(topic, Raw(encode(work)), key=request, partition=partition)
+
+    def is_spent(self, row: Row, request: str, path: str) -> bool:
+        """Whether the call has written all the tokens that it may. Raises as `work`."""
+        return row.calls[path].spent >= self._opened(row, request, path).prompt.max_tokens
+
+    def read(self, row: Row, request: str, chunk: Chunk) -> list[Any]:
+        """What the call's parser finds in this chunk, which is accepted into the stream. Raises as `work`."""
+        call, opened = row.calls[chunk.path], self._opened(row, request, chunk.path)
+        attempts.accept(call, chunk)
+        found = opened.parser.feed(chunk.text, chunk.logprobs)
+        opened.fed = len(call.text)
+        if chunk.end is not None and chunk.end.status is Status.OK:
+            return [*found, *opened.parser.close()]  # a stream that failed keeps its whole items only
+        return found
+
+    def rest(self, row: Row, request: str, path: str) -> list[Any]:
+        """What the end of the text ends. Raises as `work`."""
+        return self._opened(row, request, path).parser.close()
+
+    def drop(self, request: str, path: str) -> None:
+        """The call is over, or begins anew."""
+        self._open.pop((request, path), None)
+
+    def forget(self, request: str) -> None:
+        """Drop all calls of a request."""
+        for key in [key for key in self._open if key[0] == request]:
+            del self._open[key]
+
+    def _opened(self, row: Row, request: str, path: str) -> _Open:
+        call, opened = row.calls[path], self._open.get((request, path))
+        if opened is None or opened.fed != len(call.text):
+            prompt: Prompt[Any] = self._stage.function(**self._joins.arguments(row, path))
+            parser = prompt.parse.coarse() if row.context.mode is Mode.BARRIER else prompt.parse
+            opened = self._open[request, path] = _Open(prompt, parser)
+            if call.text:
+                parser.feed(call.text, call.logprobs)
+                opened.fed = len(call.text)
+        return opened
