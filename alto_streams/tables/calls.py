@@ -61,7 +61,7 @@ class Calls:
             cause = self._joins.driver_failure(row, path)
             held = row.calls.get(path, CallState())
             if cause is not None:
-                row.calls[path] = CallState()
+                row.calls[path] = CallState(held.attempt, held.attempt, held.epoch, shown=held.shown)
                 out += self._end(row, request, path, at, [], Close(0, Status.FAILED, "its input failed: " + cause))
             elif self._joins.is_ready(row, path):
                 row.calls[path] = CallState(held.attempt + 1, held.attempt, held.epoch, shown=held.shown)
@@ -75,7 +75,7 @@ class Calls:
             if self._dead.is_dead(row, self._stage.name, path):
                 out += self._abort(request, path, call)
                 del row.calls[path]
-            elif self._stage.node.volatile and not call.held and not self._joins.has_gathered(row, path):
+            elif self._has_begun_on_what_is_gone(row, path, call):
                 out += self._abort(request, path, call)
                 out += self._take_back(request, path, call, at)
                 row.calls[path] = CallState(
@@ -218,6 +218,11 @@ class Calls:
                 out += self._outputs.dead_letters(request, path, children, close, at)
             call.children += len(children)
         return out
+
+    def _has_begun_on_what_is_gone(self, row: Row, path: str, call: CallState) -> bool:
+        if not self._stage.node.volatile or call.held or call.attempt == call.before:
+            return False  # one whose driver failed has gathered nothing
+        return not self._joins.has_gathered(row, path)
 
     def _abort(self, request: str, path: str, call: CallState) -> list[Instruction]:
         """Whoever works on this call is to stop."""

@@ -95,7 +95,7 @@ class StageMachine:
                 implied = self._dead.implied(record.stage, [record.path, *child_paths(record)])
                 out = self._withdraw(row, record.request, implied, at)
                 self._joins.absorb_items(row, record)
-                return out + self._advance(row, record.request, at)
+                return out + self._advance(row, record.request, at, may_end_early=record.close is not None)
             case Retract():
                 cut = Cut(record.stage, record.path, record.first, record.epoch)
                 parse_path(record.path)
@@ -128,13 +128,14 @@ class StageMachine:
                 out.append(Arm("", DEADLINE, 0, request.context.deadline_ms))
         return out + self._advance(row, request.id, at)
 
-    def _advance(self, row: Row, request: str, at: At) -> list[Instruction]:
+    def _advance(self, row: Row, request: str, at: At, *, may_end_early: bool = False) -> list[Instruction]:
         if not self._is_root:
             return self._calls.open_ready(row, request, at)
         if row.value(REQUEST, "") is None:
             return []  # its end is told after its beginning, even where the rest of it overtakes the request itself
         if not self._joins.is_ready(row, ""):
-            return self._end_early(row, request, at) if self._calls.has_enough(row) else []
+            # Only a close makes anything final.
+            return self._end_early(row, request, at) if may_end_early and self._calls.has_enough(row) else []
         failed = [f"{source}: {paths['']}" for source, paths in row.failures.items() if "" in paths]
         result, cause = self._calls.gathered(row, "")
         cause = cause or "; ".join(failed) or None
@@ -176,7 +177,8 @@ class StageMachine:
     def _cancel_item(self, row: Row, cancel: Cancel, at: At) -> list[Instruction]:
         """The root decides, and tells the other homes; there is nothing to cancel before it knows the request."""
         request, stage, path = cancel.request, cancel.stage, cancel.path
-        if stage not in self._pipeline.stages or len(parse_path(path)) != len(self._pipeline.lineage(stage)):
+        known = stage in self._pipeline.stages and stage != self._pipeline.root
+        if not known or len(parse_path(path)) != len(self._pipeline.lineage(stage)):
             raise Poison(f"{self._stage.name}: there is no such item to cancel")
         out: list[Instruction] = []
         if self._is_root:

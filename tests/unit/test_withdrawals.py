@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from alto_streams.pipeline import Gather, Pipeline, Prompt
-from alto_streams.records import Cancel, Close, Ended, EventKind, Items, Poison, Retract, Status, Timer
+from alto_streams.records import Cancel, Child, Close, Ended, EventKind, Items, Poison, Retract, Status, Timer
 from tests.unit.homes import REQUEST_ID, STOP, Home, arms, chunk, events, request, sent, start, works
 from tests.unit.redoing import (
     Fact,
@@ -137,6 +137,12 @@ class TestGather:
         assert [(each.path, each.epoch, each.first) for each in said] == [("0", 1, 0)]
         assert said[0].close == Close(1)
 
+    def test_one_whose_driver_failed_stays_as_it_is(self) -> None:
+        home = Home(redoing, "judge", forgetful=True)
+        home.tell(told("parts", "", Child(status=Status.FAILED, cause="bad"), Part("p")))
+        assert home.tell(Retract(REQUEST_ID, "facts", "1", 0, 1)) == []
+        assert home.row.calls["0"].closed
+
     def test_it_has_its_whole_number_of_attempts_again(self, home: Home) -> None:
         home.tell(start("0"))
         for attempt in (1, 2, 3):
@@ -198,7 +204,7 @@ class TestScopedCancel:
         (again,) = works(home.tell(Timer(REQUEST_ID, "0", 1, 1)))
         assert again.call.messages[-1].content == "p:x"
 
-    @pytest.mark.parametrize(("stage", "path"), [("none", "0"), ("parts", "0/1"), ("parts", "")])
+    @pytest.mark.parametrize(("stage", "path"), [("none", "0"), ("parts", "0/1"), ("parts", ""), ("total", "0")])
     def test_what_is_no_item_is_poison(self, stage: str, path: str) -> None:
         home = Home(redoing, "total")
         home.tell(request(Question("q")))
