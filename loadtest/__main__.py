@@ -11,6 +11,7 @@ import typer
 from alto_streams.local.supervisor import PartFailed
 from loadtest.cancel import CancelFailed
 from loadtest.cancel import measure as measure_cancel
+from loadtest.chaos_cli import register
 from loadtest.hop import HopFailed, measure
 from loadtest.kafka import Unavailable
 
@@ -60,6 +61,9 @@ def _report(figures: dict[str, Any], json_file: Path | None) -> None:
     if json_file is not None:
         json_file.write_text(text + "\n")
     typer.echo(text)
+
+
+register(cli)
 
 
 if __name__ == "__main__":

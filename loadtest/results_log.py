@@ -1,0 +1,85 @@
+"""What the homes appended to `results`: read whole, in offset order, and checked apart from any client."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from alto_streams import topic_names
+from alto_streams.parts import bootstrap_servers
+from alto_streams.records import Event, EventKind, decoder
+
+NUMBERED = (EventKind.CHUNK, EventKind.CLOSE)  # they count together, per stream
+_decode = decoder(Event)
+
+
+class LogTally(msgspec.Struct):
+    """Over all requests. An identity is (kind, stage, path, number) of a request.
+
+    repeats: an identity that had been appended already, with the same content (a log delivers at least once).
+    conflicting: the same with another content. holes, reordered: the first occurrences of a stream's chunks and its
+    close, in offset order, do not count 0, 1, 2, ...: a number is missing for good, or it came after a higher one.
+    second_done: an end of a request beside its first, other than a repeat.
+    """
+
+    events: int = 0
+    repeats: int = 0
+    conflicting: int = 0
+    holes: int = 0
+    reordered: int = 0
+    second_done: int = 0
+    after_done: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether all that was appended says one thing, once or more often."""
+        return not (self.conflicting or self.holes or self.second_done)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether it was appended once, without a hole, in order: more than a log that delivers at least once owes."""
+        return self.is_clean and not (self.repeats or self.reordered or self.after_done)
+
+
+async def read_results(broker: str, pipeline: str, partitions: int) -> AsyncIterator[tuple[int, int, Event]]:
+    """(partition, offset, event) of everything in the topic now, each partition in offset order."""
+    topic = topic_names.results_topic(pipeline)
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers(broker), enable_auto_commit=False) as consumer:
+        for partition in range(partitions):
+            place = TopicPartition(topic, partition)
+            consumer.assign([place])
+            end = (await consumer.end_offsets([place]))[place]
+            await consumer.seek_to_beginning(place)
+            while await consumer.position(place) < end:
+                for record in (await consumer.getmany(place, timeout_ms=1_000)).get(place, []):
+                    yield partition, record.offset, _decode(record.value or b"")
+
+
+def check_log(events: Iterable[Event]) -> LogTally:
+    """Judges the events of whole partitions, each partition in offset order."""
+    tally = LogTally()
+    bodies: dict[tuple[str, str, str, str, int], bytes] = {}
+    numbers: dict[tuple[str, str, str], list[int]] = {}
+    ends: Counter[str] = Counter()
+    for event in events:
+        tally.events += 1
+        identity = (event.request, str(event.kind), event.stage, event.path, event.number)
+        body = bytes(event.body)
+        if identity in bodies:
+            tally.repeats += 1
+            tally.conflicting += bodies[identity] != body
+            continue
+        bodies[identity] = body
+        tally.after_done += ends[event.request] > 0 and event.kind is not EventKind.DONE
+        ends[event.request] += event.kind is EventKind.DONE
+        if event.kind in NUMBERED:
+            numbers.setdefault((event.request, event.stage, event.path), []).append(event.number)
+    tally.second_done = sum(count - 1 for count in ends.values() if count > 1)
+    for found in numbers.values():
+        tally.reordered += sum(later < earlier for earlier, later in itertools.pairwise(found))
+        tally.holes += max(found) + 1 - len(found)
+    return tally
