@@ -66,6 +66,8 @@ class Joins:
             for source in [source for source in table if self._dead.comes_through(source, cut)]:
                 kept = {p: v for p, v in table[source].items() if not self._dead.is_dead(row, source, p)}
                 table[source] = kept  # type: ignore[assignment]
+        # How the stream had ended is taken back with its children: it will end again, in the new epoch.
+        row.failures.get(cut.stage, {}).pop(cut.stream, None)
         for name, chain in {**self._node.scopes, **self._node.barrier}.items():
             scopes = row.scopes.get(name, {})
             for path in list(scopes):
