@@ -25,10 +25,12 @@ def ask(
     deadline: Annotated[
         float | None, typer.Option(min=0.001, metavar="SECONDS", help="End the request after this.")
     ] = None,
+    stop_at_first_false: options.StopAtFirstFalse = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one event a line, as JSON.")] = False,
 ) -> None:
     """Ctrl-C cancels the request. Exits with 1 if the request did not end well."""
-    asyncio.run(_ask(question, pipeline, mode, options.gateways(gateway), deadline, as_json))
+    given = input_of(question) | options.early_end(pipeline, stop_at_first_false)
+    asyncio.run(_ask(given, pipeline, mode, options.gateways(gateway), deadline, as_json))
 
 
 def input_of(question: str) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def input_of(question: str) -> dict[str, Any]:
 
 
 async def _ask(
-    question: str, pipeline: str, mode: options.Mode, gateways: list[str], deadline: float | None, as_json: bool
+    given: dict[str, Any], pipeline: str, mode: options.Mode, gateways: list[str], deadline: float | None, as_json: bool
 ) -> None:
     from alto_streams.cli.asking import Asked
     from alto_streams.cli.asking import ask as follow
@@ -49,7 +51,7 @@ async def _ask(
     from alto_streams.client import Client
     from alto_streams.local.signals import ends_on_signals
 
-    asked = Asked(pipeline, input_of(question), mode, deadline)
+    asked = Asked(pipeline, given, mode, deadline)
     async with ends_on_signals(), Client(gateways, give_up_s=options.GIVE_UP_S) as client:
         with screen_for(pipeline, as_json) as screen:
             transcript = await follow(client, asked, screen)

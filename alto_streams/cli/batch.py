@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """One line of the output. `timings`: `submitted_ms` since the epoch, the others in seconds since the submission."""
+    """One line of the output. `timings`: `submitted_ms` since the epoch, the others in seconds since the submission.
+
+    `early`: the request ended before all of its calls had; `claims` are those that were known by then.
+    """
 
     id: str
     status: str
@@ -36,6 +39,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     claims: list[dict[str, Any]]
     timings: dict[str, float | None]
     cause: str | None = None
+    early: bool = False
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -70,11 +74,22 @@ def read_rows(path: Path) -> list[Row]:
 
 
 class Batch:
-    """Sends the rows and keeps what became of each. `rate`: requests a second, evenly spaced; None: as slots free."""
+    """Sends the rows and keeps what became of each.
+
+    `rate`: requests a second, evenly spaced; None: as slots free. `more`: fields of every input beside the prompt.
+    """
 
     def __init__(
-        self, client: Client, pipeline: str, mode: Mode, at_once: int, rate: float | None, on_done: Callable[[], None]
+        self,
+        client: Client,
+        pipeline: str,
+        mode: Mode,
+        at_once: int,
+        rate: float | None,
+        on_done: Callable[[], None],
+        more: Mapping[str, Any] | None = None,
     ) -> None:
+        self._more = dict(more or {})
         self._client, self._pipeline, self._mode, self._rate, self._on_done = client, pipeline, mode, rate, on_done
         self._slots = asyncio.Semaphore(at_once)
         self.outcomes: dict[str, Outcome] = {}
@@ -100,7 +115,7 @@ class Batch:
 
     async def _one(self, row: Row) -> None:
         transcript, submitted_ms = Transcript(), time.time() * 1000
-        asked = Asked(self._pipeline, {"prompt": row.prompt}, self._mode)
+        asked = Asked(self._pipeline, {"prompt": row.prompt} | self._more, self._mode)
         status, cause = "cancelled", "interrupted"
         try:
             await follow(self._client, asked, transcript)
@@ -132,4 +147,5 @@ def outcome_of(
         claims=list(result.get("claims", [])),
         timings=timings,
         cause=cause,
+        early=transcript.early,
     )

@@ -8,15 +8,20 @@ from typing import Any
 from alto_streams.ancestry import is_under
 from alto_streams.cli.timeline import Bar
 from alto_streams.cli.transcript import Item, Transcript
+from alto_streams.records import Status
 
 WAITING = "waiting"
 
 
 @dataclass(slots=True)
 class ClaimView:
-    """One claim and what became of it. `status`: `waiting`, `ok`, or how it failed; times: since the submission."""
+    """One claim and what became of it. `status`: `waiting`, `ok`, or how it failed; times: since the submission.
+
+    `path`: where it stands in its request, which names it as long as it is not withdrawn.
+    """
 
     claim: str
+    path: str = ""
     verdict: bool | None = None
     confidence: float | None = None
     status: str = WAITING
@@ -39,6 +44,10 @@ def claims_of(transcript: Transcript) -> list[ClaimView]:
     found = [_claim(item, _verdict_of(item, judged)) for item in transcript.of("claims")]
     if isinstance(transcript.result, dict):
         _complete(found, transcript.result.get("claims", []))
+    if transcript.early:
+        for view in found:
+            if view.status == WAITING:
+                view.status, view.cause = Status.CANCELLED, "the request ended early"
     return found
 
 
@@ -71,8 +80,9 @@ def marks_of(transcript: Transcript) -> list[tuple[str, float | None]]:
 
 
 def _claim(item: Item, judged: Item | None) -> ClaimView:
-    view = ClaimView((item.value or {}).get("claim", "(a claim that could not be read)"), claimed_s=item.at_s)
-    if item.value is None:
+    text = (item.value or {}).get("claim", "(a claim that could not be read)")
+    view = ClaimView(text, item.path, claimed_s=item.at_s)
+    if item.status != Status.OK:
         view.status, view.cause = item.status, item.cause
     elif judged is not None:
         value = judged.value or {}

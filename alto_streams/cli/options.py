@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from alto_streams.records import Mode as Mode
 from alto_streams.settings import ConfigError, settings
 
+FACTCHECK = "factcheck"
 GIVE_UP_S = 10.0
 Advance = Callable[[], None]
 
@@ -31,6 +32,21 @@ Engine = Annotated[
 Script = Annotated[Path | None, typer.Option(metavar="FILE", help="The recording for --engine scripted.")]
 Corpus = Annotated[Path | None, typer.Option(metavar="DIR", help="A folder of text files to search for evidence.")]
 Workers = Annotated[int, typer.Option("--workers-per-stage", min=1, max=64, help="Processes per stage and model.")]
+
+StopAtFirstFalse = Annotated[
+    bool, typer.Option("--stop-at-first-false", help="End a request at its first false claim (factcheck only).")
+]
+
+
+def early_end(pipeline: str, wanted: bool) -> dict[str, Any]:
+    """The fields of a request's input that ask for an early end.
+
+    Raises:
+        ConfigError: the pipeline has none.
+    """
+    if wanted and pipeline != FACTCHECK:
+        raise ConfigError(f"--stop-at-first-false: only the pipeline {FACTCHECK} can do that, not {pipeline}")
+    return {"stop_at_first_false": True} if wanted else {}
 
 
 def default_gateway() -> str:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,13 +27,14 @@ USAGE = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run, and how."""
+    """What to run, and how. `more`: fields of every request's input beside its prompt."""
 
     pipeline: str
     mode: options.Mode
     at_once: int
     rate: float | None
     out: Path
+    more: dict[str, Any]
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +54,7 @@ def run(
     at_once: Annotated[int, typer.Option(min=1, max=512, help="Requests under way at once.")] = 8,
     workers: options.Workers = 1,
     gateway: options.Gateways = None,
+    stop_at_first_false: options.StopAtFirstFalse = False,
 ) -> None:
     """Exits with 1 if a request did not end well. Ctrl-C cancels what is under way and writes what is done."""
     from alto_streams.cli.batch import read_rows
@@ -60,6 +62,7 @@ def run(
     from alto_streams.cli.system import prepared
     from alto_streams.settings import ConfigError, settings
 
+    more = options.early_end(pipeline, stop_at_first_false)
     rows = read_rows(input_file)
     if not out.resolve().parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.resolve().parent}")
@@ -67,7 +70,7 @@ def run(
     wants_own = target is not None or folder is not None or workers > 1
     if gateway and wants_own:
         raise ConfigError("--gateway: the system there has its own engine and workers; leave out the options for one")
-    plan = Plan(pipeline, mode, at_once, rate, out)
+    plan = Plan(pipeline, mode, at_once, rate, out, more)
     addresses = options.gateways(gateway)
     if gateway or (not wants_own and _answers(addresses[0])):
         failed = asyncio.run(_through(addresses, rows, plan))
@@ -112,7 +115,7 @@ async def _send(gateways: list[str], rows: list[Row], plan: Plan) -> int:
     from alto_streams.client import Client
 
     async with Client(gateways) as client, _progress(len(rows)) as advance:
-        batch = Batch(client, plan.pipeline, plan.mode, plan.at_once, plan.rate, advance)
+        batch = Batch(client, plan.pipeline, plan.mode, plan.at_once, plan.rate, advance, plan.more)
         try:
             await batch.run(rows)
         except* Exception as group:

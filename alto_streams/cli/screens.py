@@ -14,8 +14,9 @@ from rich.text import Text
 
 from alto_streams.cli.factcheck_view import WAITING, ClaimView, claims_of
 from alto_streams.cli.summary import FACTCHECK, one_line, summary_lines, verdict_text
-from alto_streams.cli.transcript import Transcript
+from alto_streams.cli.transcript import Speech, Transcript
 from alto_streams.client import ClientEvent
+from alto_streams.records import EventKind
 
 REFRESHES_PER_S = 12
 PLAIN_WIDTH = 100
@@ -68,12 +69,15 @@ class JsonScreen:
 
 
 class PlainScreen:
-    """Whole lines only, without control codes: the answer sentence by sentence, each verdict when it is known."""
+    """Whole lines only, without control codes: the answer sentence by sentence, each verdict when it is known.
+
+    What is printed cannot be taken back: a line says what is withdrawn.
+    """
 
     def __init__(self, pipeline: str, out: TextIO, width: int = PLAIN_WIDTH) -> None:
         self._pipeline, self._out, self._width = pipeline, out, width
-        self._shown: dict[tuple[str, str], int] = {}
-        self._claims: dict[str, str] = {}
+        self._shown: dict[tuple[str, str], tuple[int, int]] = {}
+        self._claims: dict[str, ClaimView] = {}
 
     def __enter__(self) -> PlainScreen:
         return self
@@ -84,41 +88,58 @@ class PlainScreen:
     def show(self, event: ClientEvent, transcript: Transcript, at_s: float) -> None:
         """Prints what is whole by now."""
         for key, speech in transcript.speeches.items():
-            self._text(key, speech.text, at_s, is_over=speech.ended or transcript.status is not None)
+            self._text(key, speech, at_s, is_over=speech.ended or transcript.status is not None)
         if self._pipeline == FACTCHECK:
-            for number, claim in enumerate(claims_of(transcript), 1):
-                self._claim(number, claim, at_s)
-        elif event.kind == "item":
+            found = {claim.path: claim for claim in claims_of(transcript)}
+            for path in [path for path in self._claims if path not in found]:
+                self._line(at_s, "withdrawn", self._claims.pop(path).claim)
+            for claim in found.values():
+                self._claim(claim, at_s)
+        elif event.kind is EventKind.ITEM and (event.stage, event.path) in transcript.items:
             value = one_line(msgspec.json.encode(event.body).decode())
             self._line(at_s, event.stage, f"{event.path} {value}")
+        elif event.kind is EventKind.RETRACTED:
+            first = f"{event.path}/{event.body['first']}".lstrip("/")
+            self._line(at_s, "withdrawn", f"{event.stage} from {first} on, and what came of it")
 
     def end(self, transcript: Transcript) -> None:
         """The summary."""
         print("", *summary_lines(self._pipeline, transcript, self._width), sep="\n", file=self._out, flush=True)
 
-    def _text(self, key: tuple[str, str], text: str, at_s: float, is_over: bool) -> None:
-        shown = self._shown.get(key, 0)
+    def _text(self, key: tuple[str, str], speech: Speech, at_s: float, is_over: bool) -> None:
+        beginnings, shown = self._shown.get(key, (0, 0))
+        if beginnings != speech.beginnings:
+            if shown:
+                self._line(at_s, self._name_of_text, "[the answer begins again]")
+            shown = 0
+        text = speech.text
         while (end := _SENTENCE_END.search(text, shown)) is not None:
             self._sentence(text[shown : end.start()], at_s)
             shown = end.end()
         if is_over and shown < len(text):
             self._sentence(text[shown:], at_s)
             shown = len(text)
-        self._shown[key] = shown
+        self._shown[key] = speech.beginnings, shown
 
     def _sentence(self, text: str, at_s: float) -> None:
         if text.strip():
-            self._line(at_s, "answer" if self._pipeline == FACTCHECK else "text", one_line(text, 1_000_000))
+            self._line(at_s, self._name_of_text, one_line(text, 1_000_000))
 
-    def _claim(self, number: int, claim: ClaimView, at_s: float) -> None:
-        # Numbered in the order of the answer when they come; a late one keeps the others' lines as they were printed.
-        key = f"{claim.claimed_s}:{claim.claim}"
-        before = self._claims.get(key)
+    @property
+    def _name_of_text(self) -> str:
+        return "answer" if self._pipeline == FACTCHECK else "text"
+
+    def _claim(self, claim: ClaimView, at_s: float) -> None:
+        # In the order in which they come: a late one keeps the others' lines as they were printed.
+        before = self._claims.get(claim.path)
         if before is None and claim.status == WAITING:
             self._line(at_s, "claim", claim.claim)
-        if claim.status != WAITING and before in (None, WAITING):
+        if before is not None and before.status != WAITING and verdict_text(before) != verdict_text(claim):
+            self._line(at_s, "withdrawn", verdict_text(before))
+            before = None
+        if claim.status != WAITING and (before is None or before.status == WAITING):
             self._line(at_s, "verdict", verdict_text(claim))
-        self._claims[key] = claim.status
+        self._claims[claim.path] = claim
 
     def _line(self, at_s: float, what: str, text: str) -> None:
         print(f"{at_s:7.2f} s  {what:<8} {one_line(text, 1_000_000)}", file=self._out, flush=True)
@@ -159,7 +180,7 @@ class LiveScreen:
 
     def _claim_lines(self, transcript: Transcript) -> list[Text]:
         if self._pipeline != FACTCHECK:
-            return [Text(f"{stage}: {span.count}") for stage, span in transcript.spans.items()]
+            return [Text(f"{stage}: {len(transcript.of(stage))}") for stage in transcript.spans]
         most = self._console.width - 1
         return [_coloured(one_line(f"{n}. {verdict_text(c)}", most)) for n, c in enumerate(claims_of(transcript), 1)]
 

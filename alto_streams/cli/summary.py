@@ -7,10 +7,9 @@ from typing import Any
 import msgspec
 
 from alto_streams.cli.factcheck_view import ClaimView, bars_of, claims_of, marks_of
+from alto_streams.cli.options import FACTCHECK as FACTCHECK
 from alto_streams.cli.timeline import Bar, gantt, seconds
 from alto_streams.cli.transcript import Transcript
-
-FACTCHECK = "factcheck"
 
 
 def summary_lines(pipeline: str, transcript: Transcript, width: int) -> list[str]:
@@ -21,6 +20,8 @@ def summary_lines(pipeline: str, transcript: Transcript, width: int) -> list[str
     lines += [f"  {name:<14} {seconds(at_s):>9}" for name, at_s in marks]
     bars = bars_of(transcript) if pipeline == FACTCHECK else _bars(transcript)
     lines += ["", *(f"  {line}" for line in gantt(bars, width - 2))]
+    if transcript.early:
+        lines += ["", "The request ended early: what was known by then was enough"]
     if transcript.status != "ok":
         cause = f": {transcript.cause}" if transcript.cause else ""
         lines += ["", f"The request ended {transcript.status}{cause}"]

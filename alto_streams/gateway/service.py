@@ -34,6 +34,7 @@ class _End(msgspec.Struct):
     status: str = "ok"
     cause: str | None = None
     result: msgspec.Raw = msgspec.Raw(b"null")
+    early: bool = False
 
 
 class _Done(msgspec.Struct):
@@ -45,7 +46,10 @@ _done = msgspec.json.Decoder(_Done)
 
 
 class RequestState(msgspec.Struct, omit_defaults=True):
-    """`status`: `accepted` (nothing heard of it yet), `running`, or how it ended; then `result` is there."""
+    """`status`: `accepted` (nothing heard of it yet), `running`, or how it ended; then `result` is there.
+
+    `early`: it ended before all of its calls had, because what was known by then was enough.
+    """
 
     id: str
     pipeline: str | None
@@ -56,6 +60,7 @@ class RequestState(msgspec.Struct, omit_defaults=True):
     done_ms: int | None = None
     cause: str | None = None
     result: msgspec.Raw | None = None
+    early: bool = False
 
 
 @dataclass
@@ -133,7 +138,7 @@ class Service:
             if known.last.kind == EventKind.DONE:
                 done = _done.decode(known.last.data)
                 state.status, state.cause, state.result = done.body.status, done.body.cause, done.body.result
-                state.done_ms = done.at_ms
+                state.done_ms, state.early = done.at_ms, done.body.early
         return state
 
     async def cancel(self, request: str, named: str | None, stage: str = "", path: str = "") -> str:

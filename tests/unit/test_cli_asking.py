@@ -10,6 +10,7 @@ import pytest
 
 from alto_streams.cli.asking import Asked, ask
 from alto_streams.cli.batch import Batch, Row
+from alto_streams.cli.options import early_end
 from alto_streams.client import Client, ClientEvent, ProblemError
 from alto_streams.records import EventKind, Mode
 
@@ -26,6 +27,7 @@ class Recorded(Client):
         self.under_way = 0
         self.most = 0
         self.hanging = asyncio.Event()
+        self.inputs: list[Any] = []
 
     async def __aenter__(self) -> Recorded:
         return self
@@ -33,6 +35,7 @@ class Recorded(Client):
     async def submit(self, pipeline: str, input: Any, *_: Any, **__: Any) -> str:
         if "bad" in input["prompt"]:
             raise ProblemError(422, {"field": "input.prompt", "detail": "is bad"})
+        self.inputs.append(input)
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         return str(input["prompt"])
@@ -46,7 +49,7 @@ class Recorded(Client):
         self.under_way -= 1
         yield DONE
 
-    async def cancel(self, request: str, pipeline: str | None = None) -> None:
+    async def cancel(self, request: str, pipeline: str | None = None, stage: str = "", path: str = "") -> None:
         self.cancelled.append(request)
 
 
@@ -94,3 +97,12 @@ async def test_a_batch_keeps_its_bound_and_goes_on_after_a_refusal(batch_of: Cal
         assert client.most <= 4
         assert sum(each.status == "ok" for each in batch.outcomes.values()) == 19
         assert batch.outcomes["3"].cause == "input.prompt: is bad"
+
+
+async def test_every_request_of_a_batch_asks_for_the_early_end() -> None:
+    async with Recorded() as client:
+        more = early_end("factcheck", True)
+        batch = Batch(client, "factcheck", Mode.STREAM, 2, None, lambda: None, more)
+        await batch.run([Row("a", "first"), Row("b", "second")])
+        assert client.inputs == [{"prompt": text, "stop_at_first_false": True} for text in ("first", "second")]
+        assert early_end("factcheck", False) == {}

@@ -141,11 +141,84 @@ def test_streams_that_run_beside_each_other_are_not_mixed() -> None:
     assert transcript.text == "Ash falls. It stays.\n\nLava flows."
 
 
-def test_a_retraction_takes_items_back() -> None:
-    transcript = played(PlainScreen("factcheck", io.StringIO()), RECORDED[:5])
-    event = ClientEvent(99, Kind.RETRACTED, "claims", "0", 0, 0, {})
-    transcript.hear(event, 1.0)
-    assert claims_of(transcript) == []
+REDONE: list[tuple[float, Kind, str, str, Any]] = [
+    *RECORDED[:5],
+    (0.9, Kind.RETRACTED, "answer", "", {"first": 0, "epoch": 1, "stages": ["answer", "claims", "verdict"]}),
+    (1.0, Kind.CHUNK, "answer", "", {"text": "Paris is large. "}),
+    (1.1, Kind.ITEM, "verdict", "0/0/0", {"value": VERDICT}),
+    (1.2, Kind.ITEM, "claims", "0~1/0", {"value": {"claim": "Paris is large."}}),
+    (1.3, Kind.ITEM, "claims", "0~1/1", {"value": {"claim": OTHER}}),
+    (1.4, Kind.CLOSE, "claims", "0~1/1", {"count": 0, "status": "cancelled", "cause": "by the client"}),
+    (1.5, Kind.CLOSE, "answer", "", {"count": 1}),
+    (1.6, Kind.ITEM, "verdict", "0~1/0/0", {"value": {**VERDICT, "verdict": False, "confidence": 0.8}}),
+]
+ENDED_EARLY = (2.0, Kind.DONE, "report", "", {"status": "ok", "result": {"claims": []}, "early": True})
+
+
+def test_what_is_withdrawn_is_said_to_be_where_it_cannot_be_taken_back() -> None:
+    out = io.StringIO()
+    transcript = played(PlainScreen("factcheck", out), REDONE)
+    said = [line.split(" s  ")[1].split(maxsplit=1) for line in out.getvalue().split("\n\n")[0].splitlines()]
+    assert said == [
+        ["answer", "Paris is the capital of France."],
+        ["claim", CLAIM],
+        ["verdict", f"TRUE 0.91 {CLAIM}"],
+        ["answer", "[the answer begins again]"],
+        ["withdrawn", CLAIM],
+        ["answer", "Paris is large."],
+        ["claim", "Paris is large."],
+        ["claim", OTHER],
+        ["verdict", f"NO VERDICT {OTHER} (cancelled: by the client)"],
+        ["verdict", "FALSE 0.80 Paris is large."],
+    ]
+    assert transcript.text == "Paris is large. "
+    assert [claim.claim for claim in claims_of(transcript)] == ["Paris is large.", OTHER]
+
+
+def test_the_live_screen_takes_back_what_is_withdrawn() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=60, height=30)
+    screen = LiveScreen("factcheck", console)
+    transcript = played(screen, REDONE)
+    drawn = "\n".join(
+        "".join(part.text for part in line) for line in console.render_lines(screen._drawn(transcript, 30))
+    )
+    assert "capital" not in drawn
+    assert "FALSE 0.80" in drawn
+
+
+def test_a_verdict_alone_is_withdrawn_and_given_anew() -> None:
+    out = io.StringIO()
+    again = [
+        (0.9, Kind.RETRACTED, "verdict", "0/0", {"first": 0, "epoch": 1, "stages": ["verdict", "report"]}),
+        (1.0, Kind.ITEM, "verdict", "0/0/0~1", {"value": {**VERDICT, "verdict": False}}),
+    ]
+    played(PlainScreen("factcheck", out), [*RECORDED[:5], *again])
+    said = [line.split(" s  ")[1].split(maxsplit=1) for line in out.getvalue().split("\n\n")[0].splitlines()]
+    assert said[2:] == [
+        ["verdict", f"TRUE 0.91 {CLAIM}"],
+        ["withdrawn", f"TRUE 0.91 {CLAIM}"],
+        ["verdict", f"FALSE 0.91 {CLAIM}"],
+    ]
+
+
+def test_an_early_end_is_shown_with_what_was_left() -> None:
+    out = io.StringIO()
+    played(PlainScreen("factcheck", out), [*RECORDED[:8], ENDED_EARLY])
+    assert "The request ended early" in out.getvalue()
+    assert f"NO VERDICT  {OTHER} (cancelled: the request ended early)" in out.getvalue()
+
+
+def test_another_pipeline_says_what_is_withdrawn() -> None:
+    out = io.StringIO()
+    recorded: list[tuple[float, Kind, str, str, Any]] = [
+        (0.1, Kind.ITEM, "points", "3/0", {"value": {"text": "a point"}}),
+        (0.2, Kind.RETRACTED, "points", "3", {"first": 0, "epoch": 1, "stages": ["points"]}),
+        (0.3, Kind.ITEM, "points", "3/0", {"value": {"text": "late"}}),
+        (0.4, Kind.ITEM, "points", "3/0~1", {"value": {"text": "another"}}),
+    ]
+    played(PlainScreen("summaries", out), recorded)
+    said = [line.split(" s  ")[1] for line in out.getvalue().split("\n\n")[0].splitlines()]
+    assert [line.split()[:2] for line in said] == [["points", "3/0"], ["withdrawn", "points"], ["points", "3/0~1"]]
 
 
 def test_the_chart_keeps_its_width_and_its_scale() -> None:

@@ -18,7 +18,9 @@ from alto_streams.settings import ConfigError
 PIPELINES = load_pipelines(["alto_streams.pipelines.factcheck"])
 
 
-@pytest.mark.parametrize("command", ["", "demo", "up", "ask", "run", "cancel", "worker", "gateway", "topics"])
+@pytest.mark.parametrize(
+    "command", ["", "demo", "up", "ask", "run", "cancel", "worker", "gateway", "topics", "dead-letters"]
+)
 def test_help_says_what_a_command_is_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([*command.split(), "--help"]) == 0
     assert "Usage: alto-streams" in capsys.readouterr().out
@@ -36,6 +38,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["ask"], "question"),
         (["ask", "Why?", "--mode", "sideways"], "sideways"),
         (["ask", "Why?", "--gateway", "localhost:8600"], "http://127.0.0.1:8600"),
+        (["ask", "Why?", "--pipeline", "summaries", "--stop-at-first-false"], "only the pipeline factcheck"),
         (["cancel"], "id"),
         (["cancel", "x", "claims"], "needs its path as well"),
         (["demo", "--engine", "abacus"], "local, scripted or openai:URL#MODEL"),
