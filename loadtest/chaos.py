@@ -45,7 +45,7 @@ class Options:
     """What to do. `rate`: requests a second. `least`: requests to offer, however soon the faults are over."""
 
     amount: Amount = FULL
-    rate: float = 1.0
+    rate: float = 0.5
     least: int = LEAST_REQUESTS
     session_s: float = 6.0
     workers: int = 2
@@ -60,7 +60,7 @@ async def measure(options: Options, recording: Path, folder: Path, say: Say) -> 
     """
     before, rows, began = machine(), read_rows(recording), time.monotonic()
     async with chaos_system(folder, recording, options.session_s, options.workers, say) as system:
-        load = Load(system.cluster.gateways, rows, options.rate, options.seed, began)
+        load = Load(system.running.gateways, rows, options.rate, options.seed, began)
         faults: list[Fault] = []
         await _under_faults(system, load, options, faults, began, say)
         events = await _results(system)
@@ -77,8 +77,9 @@ async def measure(options: Options, recording: Path, folder: Path, say: Say) -> 
 
 async def _results(system: ChaosSystem) -> list[Event]:
     """All that was ever appended to `results`, partition by partition in offset order."""
-    partitions = load_topics().partitions(results_topic(PIPELINE))
-    return [event async for _, _, event in read_results(system.cluster.settings.broker, PIPELINE, partitions)]
+    config = system.running.settings
+    partitions = load_topics(config.topics_file).partitions(results_topic(PIPELINE))
+    return [event async for _, _, event in read_results(config.broker, PIPELINE, partitions)]
 
 
 async def _under_faults(
@@ -90,7 +91,7 @@ async def _under_faults(
         await asyncio.sleep(options.calm_s)
         rounds = plan(options.amount, system.parts, options.session_s, options.seed)
         for number, each in enumerate(rounds, 1):
-            found = await _carry_out(system, each, options.session_s, began)
+            found = await _carry_out(system, number, each, options.session_s, began)
             faults.extend(found)
             what = ", ".join(fault.part for fault in found)
             done = f"{load.done}/{len(load.asked)} done"
@@ -109,25 +110,25 @@ async def _under_faults(
         watching.cancel()
 
 
-async def _carry_out(system: ChaosSystem, each: Round, session_s: float, began: float) -> list[Fault]:
+async def _carry_out(system: ChaosSystem, number: int, each: Round, session_s: float, began: float) -> list[Fault]:
     """Does what a round says and waits until the next is due; the faults that it made."""
     for victim in each.victims:
-        if victim != "kafka":
-            await system.wait_ready(victim)
+        await system.wait_ready(victim)
     start = time.monotonic()
     reach_s = session_s + REACH_BEYOND_S + each.pause_s
     match each.kind:
-        case Kind.KILL | Kind.REDIS | Kind.LEAVE:
+        case Kind.KILL | Kind.LEAVE:
             for victim in each.victims:
                 system.signal(victim, signal.SIGTERM if each.kind is Kind.LEAVE else signal.SIGKILL)
         case Kind.STOP:
             await system.pause(each.victims[0], each.pause_s)
         case Kind.BROKER:
-            await system.restart_broker(kill=bool(int(start * 1000) % 2))
+            await system.restart_broker(kill=number % 2 == 0)
             reach_s += time.monotonic() - start
-    faults = [
-        Fault(start - began, str(each.kind), victim, str(role_of(victim) or victim), reach_s) for victim in each.victims
-    ]
+        case Kind.REDIS:
+            await system.restart_redis()
+    roles = {victim: str(role_of(victim)) for victim in each.victims} or {"server": "server"}
+    faults = [Fault(start - began, str(each.kind), victim, role, reach_s) for victim, role in roles.items()]
     await asyncio.sleep(max(0.0, start + each.then_s - time.monotonic()))
     return faults
 
@@ -161,7 +162,7 @@ def report(
         "gap_all_p95_s": _rounded(chaos_gaps.percentile([gap.length_s for gap in single], 0.95)),
         "gap_all_max_s": _rounded(max((gap.length_s for gap in single), default=None)),
         "gaps_by_role": _gaps_by_role(alone),
-        "gaps_of_restarts_s": {gap.fault.part: _rounded(gap.length_s) for gap in gaps if gap not in single},
+        "gaps_of_restarts_s": [[gap.fault.kind, _rounded(gap.length_s)] for gap in gaps if gap not in single],
         "calm_gap_max_s": _rounded(_calm(asked, faults)),
         "latency_s": _latency(latencies),
         "clean": tally.is_clean and log.is_clean,

@@ -41,7 +41,7 @@ def chaos(
     quick: Annotated[bool, typer.Option("--quick", help="A dozen faults within two minutes.")] = False,
     kills: Annotated[int | None, typer.Option(min=0, help="Rounds of an LM worker and another part.")] = None,
     stops: Annotated[int | None, typer.Option(min=0, help="Parts paused past their session and woken.")] = None,
-    rate: Rate = 1.0,
+    rate: Rate = 0.5,
     seed: Seed = 1,
     recording: Recording = RECORDING,
     folder: Folder = None,
@@ -60,7 +60,7 @@ def chaos(
 
 def rebalances(
     leaves: Annotated[int, typer.Option(min=1, help="Workers that leave their group in order, and come back.")] = 100,
-    rate: Rate = 1.0,
+    rate: Rate = 0.5,
     seed: Seed = 1,
     recording: Recording = RECORDING,
     folder: Folder = None,

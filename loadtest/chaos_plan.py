@@ -77,9 +77,9 @@ def _round(
         role = rng.choices([Role.LM, Role.STAGE, Role.EGRESS], [0.4, 0.5, 0.1])[0]
         return Round(kind, (rng.choice(parts[role]),), rng.uniform(2.0, 5.0))
     if kind is Kind.BROKER:
-        return Round(kind, ("kafka",), 5 * session_s)
+        return Round(kind, (), 5 * session_s)
     if kind is Kind.REDIS:
-        return Round(kind, ("valkey",), session_s)
+        return Round(kind, (), session_s)
     calm = rng.random() >= amount.on_the_heels
     then_s = session_s + rng.uniform(3.5, 5.5) if calm else rng.uniform(0.5, session_s)
     victims = [rng.choice(parts[Role.LM])]
@@ -89,10 +89,8 @@ def _round(
     return Round(kind, tuple(victims), then_s)
 
 
-def role_of(part: str) -> Role | None:
-    """What a part of the local cluster is; None for the servers, which have rounds of their own."""
-    if part in ("valkey", "topics"):
-        return None
+def role_of(part: str) -> Role:
+    """What a part of the local cluster is, by its name."""
     for prefix, role in (("lm-", Role.LM), ("gateway", Role.GATEWAY), ("egress", Role.EGRESS)):
         if part.startswith(prefix):
             return role

@@ -7,21 +7,17 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from alto_streams.local.cluster import Cluster, local_cluster
-from alto_streams.local.ports import free_ports
-from alto_streams.local.supervisor import State, Supervisor
-from alto_streams.pipeline import load_pipelines
-from alto_streams.settings import Settings
-from alto_streams.topics import load_topics
+from alto_streams.local.supervisor import State
 from loadtest.chaos_plan import Role, role_of
-from loadtest.kafka import Kafka
-from loadtest.servers import HOST, Server
+from loadtest.systems import Care, System, system
 
-PIPELINES = ["alto_streams.pipelines.factcheck"]
+PIPELINE = "alto_streams.pipelines.factcheck"
+SILENCE_BEYOND_S = 4.0  # of the session: a run that is silent for longer has died, or its worker has
 BACK_S = 90.0
 SOUND_AFTER_S = 1.0  # deaths that are dealt out are no sign of a part that cannot live
 
@@ -35,19 +31,16 @@ class Broken(Exception):
 class ChaosSystem:
     """A running system whose parts can be killed, paused and waited for."""
 
-    def __init__(
-        self, kafka: Server, cluster: Cluster, supervisor: Supervisor, ready: dict[str, asyncio.Event]
-    ) -> None:
-        self.kafka, self.cluster, self._supervisor, self._ready = kafka, cluster, supervisor, ready
+    def __init__(self, running: System, ready: Mapping[str, asyncio.Event]) -> None:
+        self.running, self._supervisor, self._ready = running, running.supervisor, ready
         self._paused: set[int] = set()
 
     @property
     def parts(self) -> dict[Role, list[str]]:
         """The names of the parts of each role."""
         found: dict[Role, list[str]] = {role: [] for role in Role}
-        for part in self.cluster.parts:
-            if (role := role_of(part.name)) is not None:
-                found[role].append(part.name)
+        for part in self._supervisor.pids:
+            found[role_of(part)].append(part)
         return found
 
     async def wait_ready(self, part: str) -> None:
@@ -59,7 +52,7 @@ class ChaosSystem:
 
     async def wait_all_ready(self) -> None:
         """Until every part serves. Raises `Broken`."""
-        for part in self._ready:
+        for part in list(self._ready):
             await self.wait_ready(part)
 
     def signal(self, part: str, number: signal.Signals) -> None:
@@ -92,8 +85,14 @@ class ChaosSystem:
 
     async def restart_broker(self, kill: bool) -> None:
         """Stop Apache Kafka, or kill it, and start it again on what it has on its disk."""
-        await asyncio.to_thread(self.kafka.kill if kill else self.kafka.stop)
-        await asyncio.to_thread(self.kafka.start)
+        kafka = self.running.kafka
+        await asyncio.to_thread(kafka.kill if kill else kafka.stop)
+        await asyncio.to_thread(kafka.start)
+
+    async def restart_redis(self) -> None:
+        """Kill Redis, which forgets everything, and start it again."""
+        await asyncio.to_thread(self.running.valkey.kill)
+        await asyncio.to_thread(self.running.valkey.start)
 
     async def failed(self) -> None:
         """Returns never; raises what the supervisor gave up for."""
@@ -104,59 +103,32 @@ class ChaosSystem:
 async def chaos_system(
     folder: Path, recording: Path, session_s: float, workers: int, say: Say
 ) -> AsyncIterator[ChaosSystem]:
-    """Everything, started; and stopped on the way out, however that comes.
+    """Everything, with two gateways, started; and stopped on the way out, however that comes.
 
-    Raises:
-        Unavailable: this machine cannot run Apache Kafka.
-        PartFailed, ConfigError, PartDown: a part did not start.
+    Raises as `systems.system`.
     """
-    kafka = await asyncio.to_thread(Kafka, folder / "kafka")
-    try:
-        await asyncio.to_thread(kafka.start)
-        say(f"Apache Kafka is up at {kafka.url}")
-        cluster = _cluster(folder, kafka.url, recording, session_s, workers)
-        ready = {part.name: asyncio.Event() for part in cluster.parts if part.command}
-        began = time.monotonic()
-
-        def progress(part: str, state: State, seconds: float) -> None:
-            if part not in ready:
-                return
-            if state is State.READY:
-                ready[part].set()
-            elif state is State.DIED:
-                ready[part].clear()
-
-        supervisor = Supervisor(cluster.parts, folder / "logs", progress, sound_after_s=SOUND_AFTER_S)
-        async with supervisor:
-            say(f"{len(cluster.parts)} parts are up after {time.monotonic() - began:.1f} s; logs in {folder / 'logs'}")
-            system = ChaosSystem(kafka, cluster, supervisor, ready)
-            try:
-                yield system
-            finally:
-                system.wake_all()
-    finally:
-        await asyncio.shield(asyncio.to_thread(kafka.kill))
-
-
-def _cluster(folder: Path, broker: str, recording: Path, session_s: float, workers: int) -> Cluster:
     engine = f"scripted:{recording}?timing=reference"
-    redis, gateway = free_ports(2)
-    config = Settings(
-        _env_file=None,  # type: ignore[call-arg]
-        broker=broker,
-        redis=f"redis://{HOST}:{redis}/0",
-        gateway_port=gateway,
-        var=folder / "var",
-        models={"chat": engine, "judge": engine},
-        pipelines=PIPELINES,
-        session_timeout_s=session_s,
-        silence_s=session_s + 4.0,
-    )
-    return local_cluster(
-        config,
-        load_pipelines(config.pipelines),
-        load_topics(),
-        own_broker=False,
+    ready: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+    began = time.monotonic()
+
+    def progress(part: str, state: State, seconds: float) -> None:
+        if state is State.READY:
+            ready[part].set()
+        elif state is State.DIED:
+            ready[part].clear()
+
+    async with system(
+        folder,
+        PIPELINE,
+        {"chat": engine, "judge": engine},
+        Care(2, progress, SOUND_AFTER_S),
         workers=workers,
-        gateways=2,
-    )
+        session_timeout_s=session_s,
+        silence_s=session_s + SILENCE_BEYOND_S,
+    ) as running:
+        say(f"all parts are up after {time.monotonic() - began:.1f} s; their logs are in {folder / 'logs'}")
+        broken = ChaosSystem(running, ready)
+        try:
+            yield broken
+        finally:
+            broken.wake_all()

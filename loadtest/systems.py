@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alto_streams.local.cluster import local_cluster
+from alto_streams.local.cluster import GATEWAY, local_cluster
 from alto_streams.local.ports import free_ports
-from alto_streams.local.supervisor import Supervisor
+from alto_streams.local.supervisor import SOUND_AFTER_S, Progress, Supervisor
 from alto_streams.pipeline import load_pipelines
 from alto_streams.settings import Settings
 from alto_streams.topics import TopicsFile, required_topics, to_yaml
@@ -22,18 +22,40 @@ from loadtest.valkey import Valkey
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What runs."""
+    """What runs. `addresses`: of each part, by the name that the supervisor gives it."""
 
     gateway: str
+    addresses: Mapping[str, str]
     settings: Settings
     supervisor: Supervisor
     kafka: Kafka
     valkey: Valkey
 
+    @property
+    def gateways(self) -> list[str]:
+        """The addresses of all gateways."""
+        return [address for part, address in self.addresses.items() if part.startswith(GATEWAY)]
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """How many gateways there are, and what the supervisor is told (see there)."""
+
+    gateways: int = 1
+    progress: Progress | None = None
+    sound_after_s: float = SOUND_AFTER_S
+
 
 @asynccontextmanager
 async def system(
-    folder: Path, pipeline: str, models: Mapping[str, str], *, workers: int, **more: Any
+    folder: Path,
+    pipeline: str,
+    models: Mapping[str, str],
+    care: Care = Care(),
+    /,
+    *,
+    workers: int,
+    **more: Any,
 ) -> AsyncIterator[System]:
     """The pipeline of the module `pipeline` on Apache Kafka, with so many workers per stage and model.
 
@@ -61,9 +83,13 @@ async def system(
         }
         config = Settings(_env_file=None).model_copy(update=own | more)  # type: ignore[call-arg]
         loaded = load_pipelines(config.pipelines)
-        cluster = local_cluster(config, loaded, topics, own_broker=False, own_redis=False, workers=workers)
-        async with Supervisor(cluster.parts, folder / "logs") as supervisor:
-            yield System(cluster.gateway, cluster.settings, supervisor, kafka, valkey)
+        cluster = local_cluster(
+            config, loaded, topics, own_broker=False, own_redis=False, workers=workers, gateways=care.gateways
+        )
+        supervisor = Supervisor(cluster.parts, folder / "logs", care.progress, sound_after_s=care.sound_after_s)
+        async with supervisor:
+            addresses = {part.name: part.address for part in cluster.parts}
+            yield System(cluster.gateway, addresses, cluster.settings, supervisor, kafka, valkey)
     finally:
         await asyncio.gather(asyncio.to_thread(kafka.stop), asyncio.to_thread(valkey.stop))
 
