@@ -149,6 +149,7 @@ class Client:
                             last = event.id
                             yield event
                             if event.kind is EventKind.DONE:
+                                self._submitted.discard(request)
                                 return
                 trouble.note("it ended the stream before the last event")
             except ProblemError as refusal:
