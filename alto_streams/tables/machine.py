@@ -99,7 +99,8 @@ class StageMachine:
             case Retract():
                 cut = Cut(record.stage, record.path, record.first, record.epoch)
                 parse_path(record.path)
-                return self._withdraw(row, record.request, [cut], at) + self._advance(row, record.request, at)
+                cuts = [*self._dead.implied(record.stage, [record.path]), cut]
+                return self._withdraw(row, record.request, cuts, at) + self._advance(row, record.request, at)
             case Start():
                 return self._start(row, record, at)
             case Chunk():
