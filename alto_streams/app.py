@@ -56,7 +56,7 @@ def create_app(role: str, config: Settings | None = None) -> App:
         ConfigError: there is no such role, naming those that there are.
     """
     config = config or settings()
-    pipelines = load_pipelines(config.pipelines)
+    pipelines = load_pipelines(config.pipelines, config.redo)
     kind, _, name = role.partition(":")
     if kind == "stage":
         pipeline, _, stage = name.rpartition(".")

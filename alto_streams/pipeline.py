@@ -20,7 +20,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
 from alto_streams.records import Call
@@ -134,6 +134,13 @@ class Pipeline:
                     )
         return self._root
 
+    def redo(self, stage: str) -> None:
+        """Broken calls of this stage begin anew, whatever it says. Raises `PipelineError` if there is none."""
+        if stage not in self.stages or self.stages[stage].model is None:
+            raise PipelineError(f"pipeline {self.name!r}: there is no generate stage {stage!r}")
+        self.stages[stage].node.redoes = True
+        self._root = connect(self.name, {name: each.node for name, each in self.stages.items()})
+
     def lineage(self, source: str) -> tuple[str, ...]:
         """The stages whose streams make up the levels of the paths of a stage's items; none for the request."""
         return () if source == REQUEST else self.stages[source].node.lineage
@@ -203,11 +210,14 @@ class Pipeline:
         return wanted, many
 
 
-def load_pipelines(modules: list[str]) -> dict[str, Pipeline]:
+def load_pipelines(modules: list[str], redo: Sequence[str] = ()) -> dict[str, Pipeline]:
     """The pipelines of these modules (each has a `pipeline`), by name, checked.
 
+    Broken calls of the stages in `redo` (`pipeline.stage`) begin anew.
+
     Raises:
-        ConfigError: a module cannot be imported or has no pipeline, naming `ALTO_PIPELINES`.
+        ConfigError: a module cannot be imported or has no pipeline, naming `ALTO_PIPELINES`; or there is no such stage,
+            naming `ALTO_REDO`.
         PipelineError: a pipeline has no root.
     """
     found: dict[str, Pipeline] = {}
@@ -220,6 +230,14 @@ def load_pipelines(modules: list[str]) -> dict[str, Pipeline]:
             raise ConfigError(f"ALTO_PIPELINES: {module}.pipeline is no Pipeline")
         _ = pipeline.root
         found[pipeline.name] = pipeline
+    for each in redo:
+        name, _, stage = each.partition(".")
+        if name not in found:
+            raise ConfigError(f"ALTO_REDO: {each}: there is no pipeline {name!r}")
+        try:
+            found[name].redo(stage)
+        except PipelineError as error:
+            raise ConfigError(f"ALTO_REDO: {each}: {error}") from None
     return found
 
 

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
 
     # pipelines: dotted names of modules with a `pipeline`
     pipelines: Annotated[list[str], NoDecode] = ["alto_streams.pipelines.factcheck"]
+    redo: Annotated[list[str], NoDecode] = []  # `pipeline.stage`: broken calls begin anew instead of continuing
     corpus: Path | None = None
     topics_file: Path | None = None
 
@@ -82,7 +83,7 @@ class Settings(BaseSettings):
             raise ValueError("expected name=engine pairs separated by commas, e.g. chat=local,judge=local")
         return {name: target for name, _, target in pairs}
 
-    @field_validator("pipelines", mode="before")
+    @field_validator("pipelines", "redo", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -240,3 +240,7 @@ def test_modules_without_a_pipeline() -> None:
         load_pipelines(["no.such.module"])
     with pytest.raises(ConfigError, match=r"ALTO_PIPELINES: alto_streams\.ancestry"):
         load_pipelines(["alto_streams.ancestry"])
+    with pytest.raises(ConfigError, match=r"ALTO_REDO: other\.answer: there is no pipeline 'other'"):
+        load_pipelines(["tests.simulation.script"], ["other.answer"])
+    with pytest.raises(ConfigError, match=r"ALTO_REDO: factcheck\.evidence: .* no generate stage 'evidence'"):
+        load_pipelines(["tests.simulation.script"], ["factcheck.evidence"])
