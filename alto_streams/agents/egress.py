@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -116,6 +117,7 @@ class Egress:
         self._bounds = (settings.events_max, settings.events_idle_ttl_s, settings.events_done_ttl_s)
         self._horizon_s = settings.horizon_s
         self._confirmed: dict[int, int] = {}
+        self._locks: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._script = ""
         self._encoder = msgspec.json.Encoder()
         self.statistics = Statistics()
@@ -129,13 +131,27 @@ class Egress:
         for partition, records in groupby(by_partition, key=attrgetter("partition")):
             await self._publish(partition, list(records))
 
+    async def check(self, committed: Mapping[int, int]) -> None:
+        """Rebuilds what Redis has lost of these partitions, each with its committed offset, though nothing new comes.
+
+        Without it a client of a request that has ended would wait until another event comes to the same partition.
+        """
+        for partition, offset in committed.items():
+            floor = max(offset - 1, self._confirmed.get(partition, -1))
+            if floor >= 0 and not self._locks[partition].locked():  # else it is being published, and checked, anyway
+                async with self._locks[partition]:
+                    kept = await self._write(partition, [], floor, floor)
+                    if kept is not None:
+                        await self._rebuild(partition, kept, stop=floor + 1)
+
     async def _publish(self, partition: int, records: list[Record]) -> None:
         first, last = records[0].offset, records[-1].offset
         # A new owner trusts the committed offset: it was committed after Redis had everything before it.
         floor = self._confirmed.get(partition, first - 1)
-        while (kept := await self._write(partition, records, last, floor)) is not None:
-            floor = await self._rebuild(partition, kept, stop=first)
-        self._confirmed[partition] = max(last, self._confirmed.get(partition, -1))
+        async with self._locks[partition]:
+            while (kept := await self._write(partition, records, last, floor)) is not None:
+                floor = await self._rebuild(partition, kept, stop=first)
+            self._confirmed[partition] = max(last, self._confirmed.get(partition, -1))
 
     async def _rebuild(self, partition: int, kept: int, stop: int) -> int:
         """Redis has lost what came after offset `kept`: publishes it again up to `stop`; returns the last offset."""

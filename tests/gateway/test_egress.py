@@ -117,6 +117,22 @@ async def test_lost_streams_are_rebuilt_with_the_same_ids(
     assert results.replays == [(0, 43)]
 
 
+async def test_a_loss_is_noticed_though_nothing_new_comes(
+    egress: Egress, client: Redis, results: Results, redis: Server, pipeline: str
+) -> None:
+    """By the owner that has published, and by one that has only the committed offset."""
+    request = new_request_id()
+    await egress.publish(results.append(*story(request, 20)))
+    before = await client.xrange(events_key(request))
+    await egress.check({0: 0, 1: 0})
+    assert results.replays == []
+    for owner in (egress, Egress(client, pipeline, results.replay, settings_for(redis.url))):
+        await lose_everything(redis)
+        await owner.check({0: 22})
+        assert await client.xrange(events_key(request)) == before
+        assert await client.get(published_key(pipeline, 0)) == b"21"
+
+
 async def test_a_new_owner_notices_the_loss_too(
     egress: Egress, client: Redis, results: Results, redis: Server, pipeline: str
 ) -> None:
