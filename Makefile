@@ -2,10 +2,10 @@ PY := .venv/bin/python
 UV := .venv/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint format clean
+.PHONY: help setup demo up test lint format chaos chaos-quick rebalances clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.done ## install everything into .venv, once
 
@@ -32,6 +32,15 @@ lint: setup ## style, types and import contracts only
 format: setup ## put the style right where a tool can
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
+
+chaos: setup ## kill, pause and restart the parts of a running system for half an hour: what its clients lose
+	@$(PY) -m loadtest chaos
+
+chaos-quick: setup ## the same within two minutes
+	@$(PY) -m loadtest chaos --quick
+
+rebalances: setup ## a hundred workers leave their groups and come back, under load
+	@$(PY) -m loadtest rebalances
 
 clean: ## remove what tools leave behind (not .venv, nor Kafka's jars in .cache)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist var

@@ -35,7 +35,7 @@ PIPELINE = "factcheck"
 CALM_S = 8.0  # of load before the first fault: what streams are silent when nothing is broken
 REACH_BEYOND_S = 2.0
 FULL = Amount(kills=106, stops=20, broker_restarts=2, redis_restarts=1)
-QUICK = Amount(kills=5, stops=1, broker_restarts=1, redis_restarts=1, lone_lm=0.0)
+QUICK = Amount(kills=4, stops=1, redis_restarts=1, lone_lm=0.0)
 REBALANCES = Amount(leaves=100)
 LEAST_REQUESTS = 500
 
