@@ -28,8 +28,9 @@ from alto_streams.records import Cancel, HomeRecord, Poison, Request, Result, St
 from alto_streams.request_ids import created_ms
 from alto_streams.sender import Out
 from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.markers import decode_stored, encode_stored
 from alto_streams.tables.outputs import At
-from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
+from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send
 from alto_streams.topic_names import home_topic
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,10 @@ SendAll = Callable[[list[Out]], Awaitable[object]]
 
 
 class StoredRow(Protocol):
-    """A row as the table has it."""
+    """A row as the table has it, as of the record at `offset`."""
+
+    @property
+    def offset(self) -> int: ...
 
     @property
     def value(self) -> bytes: ...
@@ -128,7 +132,7 @@ class StageAgent:
         for key, instructions in batch.decided.items():
             # An outbox that is yet to be sent again stays in the row until it is: this worker may die here as well.
             live[key].outbox = [*batch.again.get(key, []), *instructions]
-            written.append((key, live[key].offset, encode_row(live[key])))
+            written.append((key, live[key].offset, encode_stored(live[key])))
         if written:
             await insist(lambda: self._rows.put_many(partition, written))
         await self._carry_out(partition, [*batch.again.items(), *batch.decided.items()])
@@ -156,9 +160,12 @@ class StageAgent:
         dropped = 0
         for partition, live in list(self._live.items()):
             old = [key for key, _ in self._rows.items(partition) if created_ms(key) + self._horizon_ms < now_ms]
-            for key in old:
+            # A record that changed nothing leaves a row in memory that was never stored.
+            unstored = [key for key in live if created_ms(key) + self._horizon_ms < now_ms]
+            for key in {*old, *unstored}:
                 live.pop(key, None)
                 self._machine.forget(key)
+                self._timers.forget(partition, key)
             if old:
                 await self._rows.put_many(partition, [(key, 0, None) for key in old])
             dropped += len(old)
@@ -214,7 +221,7 @@ class StageAgent:
         row = live.get(key)
         if row is None:
             stored = self._rows.get(partition, key)
-            row = live[key] = Row() if stored is None else decode_row(stored.value)
+            row = live[key] = Row() if stored is None else decode_stored(stored.value, stored.offset)
         return row
 
     async def _carry_out(self, partition: int, decided: Iterable[tuple[str, list[Instruction]]]) -> None:
@@ -244,9 +251,10 @@ class StageAgent:
             row = live.get(key)
             if row is None or row.finished is None:
                 continue  # not in memory: the partition was given up meanwhile
+            self._timers.forget(partition, key)
             if row.outbox:
                 row.outbox = []
-                markers.append((key, row.offset, encode_row(row)))
+                markers.append((key, row.offset, encode_stored(row)))
             del live[key]
         if markers:
             await insist(lambda: self._rows.put_many(partition, markers))
@@ -263,7 +271,7 @@ class StageAgent:
                 stored = self._rows.get(partition, timer.request)
             except Fenced:
                 return  # whoever owns the partition by now arms its timers itself
-            row = None if stored is None else decode_row(stored.value)
+            row = None if stored is None else decode_stored(stored.value, stored.offset)
         if row is None or row.finished is not None:
             return
         call = row.calls.get(timer.path)

@@ -5,15 +5,24 @@ generation): a zombie's late write, made under an older generation, can never re
 changelog back keeps, of all generations of a row, the one with the highest source offset: a row is a function of its
 partition up to its offset. The generation breaks ties only.
 
-Wire form: key `<generation>:<row key>`, value `<offset>:<row>`; a record without a value is a tombstone.
+Wire form: key `<generation>:<row key>`, or `<generation>=<its bytes in base64>` where the row key is a UUID; value
+`<offset>:<row>`; a record without a value is a tombstone. With a marker as its row (see `markers`), the record of a
+finished request has at most 64 bytes of key and value.
 """
 
 from __future__ import annotations
 
+import contextlib
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from typing import NamedTuple
+from uuid import UUID
 
 from alto_streams.records import Poison
+
+UUID_CHARS = 36
+_KEY = re.compile(rb"([0-9]+)(?:=([A-Za-z0-9_-]{22})|:(.*))", re.DOTALL)
 
 
 class Row(NamedTuple):
@@ -26,15 +35,21 @@ class Row(NamedTuple):
 
 def encode_key(key: str, generation: int) -> bytes:
     """The changelog key of a row's version."""
+    if len(key) == UUID_CHARS:
+        with contextlib.suppress(ValueError):
+            known = UUID(key)
+            if str(known) == key:
+                return b"%d=%s" % (generation, urlsafe_b64encode(known.bytes).rstrip(b"="))
     return b"%d:%s" % (generation, key.encode())
 
 
 def decode_key(raw: bytes) -> tuple[str, int]:
     """Row key and generation. Raises `Poison` if it is not a changelog key."""
-    generation, sep, key = raw.partition(b":")
-    if not sep or not generation.isdigit():
-        raise Poison("changelog record whose key is not <generation>:<row key>")
-    return key.decode(), int(generation)
+    form = _KEY.fullmatch(raw)
+    if form is None:
+        raise Poison("changelog record whose key is neither <generation>:<row key> nor <generation>=<UUID>")
+    generation, short, key = form.groups()
+    return str(UUID(bytes=urlsafe_b64decode(short + b"=="))) if short else key.decode(), int(generation)
 
 
 def encode_value(offset: int, value: bytes) -> bytes:

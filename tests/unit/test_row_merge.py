@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from alto_streams.records import Poison
+from alto_streams.records import Poison, Status
+from alto_streams.tables.markers import decode_stored, encode_stored
 from alto_streams.tables.merge import Row, Rows, decode_key, decode_value, encode_key, encode_value
+from alto_streams.tables.rows import Row as StageRow
+from alto_streams.tables.rows import Run, encode_row
 
 Log = list[tuple[bytes, bytes | None]]
 
@@ -94,13 +97,30 @@ def test_reading_the_same_stretch_twice_changes_nothing() -> None:
     assert (dict(rows.items()), list(rows.losers())) == before
 
 
-@pytest.mark.parametrize("key", ["req/answer/claims.3", "with:colon", "", "übrig"])
+ID = "019afd0e-0000-7000-8000-0000000000ff"
+
+
+@pytest.mark.parametrize(
+    "key", ["req/answer/claims.3", "with:colon", "", "übrig", ID, ID.upper(), ID.replace("-", "x"), "=" + "a" * 22]
+)
 def test_keys_and_values_survive_the_wire(key: str) -> None:
     assert decode_key(encode_key(key, 17)) == (key, 17)
     assert decode_value(encode_value(5, b"1:2")) == (5, b"1:2")
 
 
-@pytest.mark.parametrize("raw", [b"", b"a", b"x:a", b":a", b"-1:a"])
+@pytest.mark.parametrize("status", list(Status))
+def test_a_marker_has_at_most_64_bytes(status: Status) -> None:
+    """Of key and value together, after a million generations and a billion records."""
+    row = StageRow(offset=10**9, finished=status)
+    value = encode_stored(row)
+    assert len(encode_key(ID, 10**6) + encode_value(row.offset, value)) <= 64
+    again = decode_stored(value, row.offset)
+    assert (again.offset, again.finished, encode_row(again)) == (row.offset, status, encode_row(row))
+    row.outbox = [Run("0", 1)]
+    assert decode_stored(encode_stored(row), row.offset).outbox == row.outbox
+
+
+@pytest.mark.parametrize("raw", [b"", b"a", b"x:a", b":a", b"-1:a", b"1=a", b"=" + b"a" * 22])
 def test_a_foreign_record_is_poison(raw: bytes) -> None:
     with pytest.raises(Poison):
         Rows().apply(raw, b"1:a")

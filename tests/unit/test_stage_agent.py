@@ -17,6 +17,7 @@ from alto_streams.records import (
     Cancel,
     Child,
     Close,
+    Context,
     DeadLetter,
     Forget,
     HomeRecord,
@@ -36,6 +37,7 @@ from alto_streams.request_ids import created_ms, new_request_id
 from alto_streams.sender import Out
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.merge import encode_key, encode_value
 from tests.simulation.script import Passage, Question, Report, Sentence, pipeline
 
 decode: Callable[[bytes], Wire] = decoder(HomeRecord)  # type: ignore[arg-type]
@@ -54,6 +56,7 @@ class Polled(NamedTuple):
 
 
 class Stored(NamedTuple):
+    offset: int
     value: bytes
 
 
@@ -71,13 +74,13 @@ class Table:
         return list(self.rows.items())
 
     async def put_many(self, partition: int, rows: Sequence[tuple[str, int, bytes | None]]) -> None:
-        for key, _, value in rows:
+        for key, offset, value in rows:
             if len(value or b"") > self.most:
                 raise Poison("a record is larger than a record may be")
             if value is None:
                 self.rows.pop(key, None)
             else:
-                self.rows[key] = Stored(value)
+                self.rows[key] = Stored(offset, value)
 
 
 class Log:
@@ -171,8 +174,33 @@ async def test_a_finished_request_shrinks_to_its_marker(table: Table, log: Log) 
     await interrupted(await worker("report", table, log), records, log)
     assert len(table.rows[REQUEST].value) > 64  # its last words are not out yet
     await (await worker("report", table, log)).handle(0, records)
-    assert len(table.rows[REQUEST].value) <= 64
+    stored = table.rows[REQUEST]
+    assert len(encode_key(REQUEST, 9_999) + encode_value(2**40, stored.value)) <= 64
     assert sum(out.topic == "results.factcheck" for out in log.outs) == 2
+    again = await worker("report", table, log)
+    sent = len(log.outs)
+    await again.handle(0, records)  # known to have been applied, by the marker alone
+    assert len(log.outs) == sent
+
+
+async def test_a_finished_request_leaves_no_timer(table: Table, log: Log) -> None:
+    """Its deadline may be as far away as the horizon, and each timer holds its record and a context."""
+    deadline_ms = created_ms(REQUEST) + 900_000
+    body = Raw(msgspec.json.encode(Question("why?")))
+    agent = await worker("report", table, log)
+    await agent.handle(0, polled(Request(REQUEST, pipeline.name, body, Context(deadline_ms=deadline_ms))))
+    assert len(agent._timers) == 1
+    await agent.handle(0, polled(Items(REQUEST, "answer", "", close=Close(0)), first=1))
+    assert len(agent._timers) == 0
+
+
+async def test_what_was_never_stored_is_forgotten_too(table: Table, log: Log) -> None:
+    """A stray record opens a row in memory; it changes nothing, so it is not stored."""
+    agent = await worker("claims", table, log)
+    await agent.handle(0, polled(Timer(REQUEST, "0", 1, 0)))
+    assert list(agent._live[0]) == [REQUEST]
+    assert await agent.sweep(created_ms(REQUEST) + HORIZON_MS + 1) == 0
+    assert list(agent._live[0]) == []
 
 
 async def test_poison_leaves_the_rest_of_its_batch_alone(table: Table, log: Log) -> None:
@@ -222,7 +250,7 @@ async def test_a_row_that_is_too_large_costs_its_own_request_only(table: Table, 
     assert [(letter.request, letter.offset, letter.record) for letter in log.letters()] == [(REQUEST, 0, b"")]
     assert list(table.rows) == [other]
     await agent.handle(0, polled(Forget(REQUEST), first=2))
-    assert len(table.rows[REQUEST].value) <= 64
+    assert len(encode_key(REQUEST, 9_999) + encode_value(2**40, table.rows[REQUEST].value)) <= 64
 
 
 async def test_a_timer_counts_though_its_row_is_not_in_memory(table: Table, log: Log) -> None:

@@ -1,0 +1,29 @@
+"""The bytes of a row as the changelog keeps them: of a finished request no more than how it ended. Pure.
+
+A marker is kept until the horizon, so there are many of them. Where the row stands in its partition is kept beside the
+value (`merge`), so it is left out here.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from alto_streams.records import Status
+from alto_streams.tables.rows import Row, decode_row, encode_row
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Status)
+
+
+def encode_stored(row: Row) -> bytes:
+    """The bytes of a row; of one that is finished, and has sent what it had to, only its status."""
+    if row.finished is not None and not row.outbox:
+        return _encoder.encode(row.finished)
+    return encode_row(row)
+
+
+def decode_stored(value: bytes, offset: int) -> Row:
+    """The row of its bytes, as of the source record at `offset`."""
+    if value.startswith(b'"'):
+        return Row(offset=offset, finished=_decoder.decode(value))
+    return decode_row(value)
