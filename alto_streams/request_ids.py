@@ -15,7 +15,7 @@ def new_request_id() -> str:
     return str(uuid_utils.compat.uuid7())
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def created_ms(request: str) -> int:
     """When a request was made, in milliseconds since the epoch. Raises `Poison` if this is no UUIDv7."""
     try:

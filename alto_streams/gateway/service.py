@@ -209,8 +209,10 @@ class Service:
         return made_ms
 
     def _remember(self, request: str, pipeline: str) -> None:
+        """In the order of acceptance, so those that are past the horizon are in front."""
         self.recent[request] = pipeline
-        if len(self.recent) > REMEMBERED:
+        horizon_ms = (time.time() - self.settings.horizon_s) * 1000
+        while self.recent and (len(self.recent) > REMEMBERED or created_ms(next(iter(self.recent))) < horizon_ms):
             self.recent.popitem(last=False)
 
     async def health(self) -> dict[str, Any]:

@@ -8,17 +8,20 @@ import uuid
 from collections.abc import AsyncIterator
 
 import httpx
+import msgspec
 import pytest
 from httpx_sse import ServerSentEvent, aconnect_sse
 from redis.asyncio import Redis
 
 from alto_streams.agents.egress import Egress
+from alto_streams.gateway import create_gateway
+from alto_streams.gateway.submission import parse_submission
 from alto_streams.local.ports import free_ports
 from alto_streams.parts import PartDown
 from alto_streams.records import EventKind
 from alto_streams.request_ids import new_request_id
 from tests.broker.brokers import Server
-from tests.gateway.harness import PIPELINE, ListLog, Results, in_process, settings_for, story
+from tests.gateway.harness import PIPELINE, PIPELINES, ListLog, Results, in_process, settings_for, story
 
 ASK = {"pipeline": PIPELINE, "input": {"prompt": "Why?"}}
 
@@ -257,3 +260,15 @@ async def test_operations(http: httpx.AsyncClient, redis: Server) -> None:
     refused = schema["paths"]["/v1/requests"]["post"]["responses"]["422"]["content"]
     assert refused.keys() == {"application/problem+json"}
     assert (await http.get("/docs")).status_code == 200
+
+
+async def test_a_gateway_forgets_what_is_past_the_horizon() -> None:
+    log = ListLog()
+    app = create_gateway(settings_for(f"redis://127.0.0.1:{free_ports(1)[0]}/0", horizon_s=60), PIPELINES, log)
+    async with app.router.lifespan_context(app):
+        service = app.state.service
+        old = str(uuid.UUID(int=(int(time.time() - 100) * 1000 << 80) | 7 << 76 | 2 << 62))
+        service.recent[old] = PIPELINE
+        asked = parse_submission(msgspec.json.encode(ASK), None, PIPELINES, service.settings, int(time.time() * 1000))
+        request, _ = await service.accept(asked)
+        assert list(service.recent) == [request]
