@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import redis.asyncio
+from prometheus_client import CollectorRegistry, Gauge
 
 from alto_streams import topic_names
 from alto_streams.agents.control import ControlLog
@@ -81,7 +82,8 @@ def roles(pipelines: dict[str, Pipeline]) -> list[str]:
 
 def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
     """The home of one stage's calls; that of the root also lets requests in."""
-    app = new_app(topic_names.stage_app(pipeline.name, stage), config)
+    registry = CollectorRegistry()
+    app = new_app(topic_names.stage_app(pipeline.name, stage), config, registry=registry)
     horizon_ms = int(config.horizon_s * 1000)
     limits = Limits(config.max_attempts, int(config.silence_s * 1000))
     machine = StageMachine(pipeline, stage, _place(config, pipeline), limits)
@@ -92,6 +94,8 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
         on_lost=lambda lost: give_up(lost),
         expired=lambda key: created_ms(key) + horizon_ms < _now_ms(),
     )
+    kept = Gauge("alto_rows", "Rows of requests under way, and markers of finished ones", registry=registry)
+    kept.set_function(lambda: len(rows))
     shell = StageAgent(
         pipeline,
         stage,
@@ -118,7 +122,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
             RequestAgent(pipeline, lambda outs: app.sender.send_all(outs)).handle,
         )
 
-    @app.timer(interval=SWEEP_EVERY_S)  # type: ignore[untyped-decorator]
+    @app.timer(interval=min(SWEEP_EVERY_S, config.horizon_s / 4))  # type: ignore[untyped-decorator]
     async def sweep() -> None:
         with contextlib.suppress(Fenced, Retryable):  # in the middle of a rebalance, or the broker is away: next time
             await shell.sweep(_now_ms())
