@@ -13,6 +13,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 import sentencex
 
+from alto_streams.grammars import LineGrammar
 from alto_streams.pipeline import ParseFailure, Parser
 from alto_streams.records import TokenLogprob
 
@@ -169,7 +170,7 @@ class Lines(_ByLine[T]):
 class JsonLines(_ByLine[T]):
     """One JSON value of type `kind` per line (msgspec checks it); a line that is none is a failure.
 
-    `grammar` (GBNF) is there for a record of text fields only: an engine that decodes by it writes whole lines.
+    `grammar` is there for a record of text fields only: an engine that decodes by it writes whole lines.
     """
 
     def __init__(self, kind: type[T], limit: int = 64, max_chars: int = MAX_ITEM_CHARS) -> None:
@@ -186,11 +187,11 @@ class JsonLines(_ByLine[T]):
             return [ParseFailure(f"item {self._count}: {cause}")]
 
 
-def _grammar(kind: type, limit: int) -> str | None:
+def _grammar(kind: type, limit: int) -> LineGrammar | None:
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return None
     fields = msgspec.structs.fields(kind)
     if not fields or any(field.type is not str for field in fields):
         return None
     body = ' ", " '.join(rf'"\"{field.encode_name}\": \"" text "\""' for field in fields)
-    return f'root ::= line{{1,{limit}}}\nline ::= "{{" {body} "}}\\n"\ntext ::= [^"\\\\\\x00-\\x1f]{{1,240}}\n'
+    return LineGrammar(f'"{{" {body} "}}"', 1, limit, rules=r'text ::= [^"\\\x00-\x1f]{1,240}')

@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import msgspec
 
 from alto_streams.ancestry import is_under
+from alto_streams.grammars import LineGrammar, whole_grammar
 from alto_streams.records import Call, Message, TokenLogprob
 from alto_streams.topology import Node
 
@@ -54,7 +55,8 @@ class Prompt(Generic[T]):
     model to continue.
 
     `subject` names what the call is about (by default the variable part). Decoding is constrained by `grammar` (GBNF)
-    or `choices` where the engine can.
+    or `choices` where the engine can. Of a `LineGrammar` the rest is known when a call has broken off, so prefer it to
+    text. With a temperature, `seed` does not make a resumed call repeat what an undisturbed one would have written.
     """
 
     fixed: list[Message]
@@ -65,7 +67,7 @@ class Prompt(Generic[T]):
     temperature: float = 0.0
     seed: int | None = None
     stop: list[str] = field(default_factory=list)
-    grammar: str | None = None
+    grammar: str | LineGrammar | None = None
     choices: list[str] | None = None
     logprobs: int = 0
     turn: Literal["user", "assistant"] = "user"
@@ -79,7 +81,7 @@ class Prompt(Generic[T]):
             temperature=self.temperature,
             seed=self.seed,
             stop=self.stop,
-            grammar=self.grammar,
+            grammar=whole_grammar(self.grammar),
             choices=self.choices,
             logprobs=self.logprobs,
         )

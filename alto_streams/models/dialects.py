@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from alto_streams.grammars import one_of
 from alto_streams.models.protocol import CallRejected, Capabilities
 from alto_streams.records import Call
+from alto_streams.resume import choices_left
 
 Json = dict[str, Any]
 CONTINUE = "Continue this text from exactly where it ends. Write only what comes next."
@@ -40,16 +42,16 @@ class Dialect:
         """
         opened = call.messages[-1].content if call.messages and call.messages[-1].role == "assistant" else ""
         if prefix and not self.continues:
-            raise CallRejected(
-                "this server cannot continue an assistant's turn: name its dialect in ALTO_MODELS (?dialect=vllm)"
-            )
+            raise CallRejected("it cannot continue an assistant's turn: if it can, name its dialect in ALTO_MODELS")
         turns = call.messages[:-1] if opened else call.messages
         messages = [{"role": message.role, "content": message.content} for message in turns]
         if opened and not self.continues:  # the nearest that such a server offers: being asked to
             messages.append({"role": "user", "content": f"{CONTINUE}\n\n{opened}"})
             opened = ""
         body: Json = {"model": model, "messages": messages, "max_tokens": call.max_tokens, **self._sampling(call)}
-        body |= {"stream_options": {"include_usage": True}}
+        # vLLM holds text back, so its events do not tell how many tokens they took unless they are asked to.
+        counts = {"continuous_usage_stats": True} if self.name == "vllm" else {}
+        body |= {"stream_options": {"include_usage": True, **counts}}
         if opened or prefix:
             # A last turn that is the assistant's own is open, so what it wrote already is more of the same turn.
             messages.append({"role": "assistant", "content": opened + prefix})
@@ -59,7 +61,7 @@ class Dialect:
         if self.tokens:
             # llama.cpp tells a token's id only together with its log-probability, and its count with its timings.
             alternatives = max(1, call.logprobs)
-            body["timings_per_token"] = True
+            body |= self._told()
         if alternatives:
             body |= {"logprobs": True, "top_logprobs": alternatives}
         return body
@@ -70,9 +72,15 @@ class Dialect:
             "prompt": [prompt, *prefix_tokens],
             "n_predict": call.max_tokens,
             "n_probs": max(1, call.logprobs),
-            "timings_per_token": True,
         }
-        return body | self._sampling(call) | self._constraint(call, prefix)
+        return body | self._told() | self._sampling(call) | self._constraint(call, prefix)
+
+    def _told(self) -> Json:
+        """What llama.cpp shall tell besides text. It notices that a stream was closed only when it writes to it.
+
+        So it reports progress while it reads the prompt: a call that is aborted then would be read to its end else.
+        """
+        return {"timings_per_token": True, "return_progress": True}
 
     def _sampling(self, call: Call) -> Json:
         body: Json = {"stream": True, "temperature": call.temperature}
@@ -90,7 +98,7 @@ class Dialect:
             if choices is not None:
                 return {"structured_outputs": {"choice": choices}}
             return {"structured_outputs": {"grammar": call.grammar}} if call.grammar else {}
-        grammar = choices_grammar(choices) if choices is not None else call.grammar
+        grammar = one_of(choices) if choices is not None else call.grammar
         return {"grammar": grammar} if grammar else {}
 
 
@@ -109,17 +117,10 @@ def remaining_choices(call: Call, prefix: str) -> list[str] | None:
     """
     if call.choices is None:
         return None
-    left = [choice[len(prefix) :] for choice in call.choices if choice.startswith(prefix)]
+    left = choices_left(call.choices, prefix)
     if not left:
-        raise CallRejected("call.choices: none of them begins with the accepted prefix")
+        raise CallRejected("none of the call's choices begins with the accepted text")
     return left
-
-
-def choices_grammar(choices: list[str]) -> str:
-    """GBNF that accepts exactly one of the choices."""
-    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    literals = ['"' + "".join(escapes.get(letter, letter) for letter in choice) + '"' for choice in choices]
-    return "root ::= " + " | ".join(literals)
 
 
 def detect(models: Json, props: Json | None) -> Name:

@@ -11,10 +11,11 @@ from typing import NoReturn
 import httpx
 import httpx_sse
 
-from alto_streams.models.protocol import CallRejected, EngineOverloaded, EngineUnavailable
+from alto_streams.models.protocol import CallRejected, EngineBroke, EngineOverloaded, EngineUnavailable
 
 _OVERLOADED = (429, 503)
 _REJECTED = (400, 413, 422)
+_FAILED = 500
 _REMEDIES = {
     401: "it refuses the API key: set ALTO_ENGINE_API_KEY_FILE",
     403: "it refuses the API key: set ALTO_ENGINE_API_KEY_FILE",
@@ -25,28 +26,34 @@ _KIND = re.compile(r"[A-Za-z_]{1,60}")
 
 @contextmanager
 def transport_errors(name: str) -> Iterator[None]:
-    """Turns failures of the connection, and replies that are no replies, into `EngineUnavailable`."""
+    """Turns failures of the connection, and replies that are no replies, into `EngineUnavailable`.
+
+    A connection that breaks after the call was sent is the engine's end, and perhaps the call's doing. Silence is
+    not: a long queue looks the same.
+    """
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout):
-        raise EngineUnavailable(f"{name}: cannot be reached: is it started, and is the address right?") from None
+        raise EngineUnavailable("cannot be reached: is it started, and is the address right?", name) from None
     except httpx.TimeoutException:
-        raise EngineUnavailable(f"{name}: it has sent nothing for too long") from None
+        raise EngineUnavailable("it has sent nothing for too long", name) from None
     except httpx.HTTPError as error:
-        raise EngineUnavailable(f"{name}: the connection broke ({type(error).__name__})") from None
+        raise EngineBroke(f"the connection broke ({type(error).__name__})", name) from None
     except (httpx_sse.SSEError, json.JSONDecodeError, UnicodeDecodeError):
-        raise EngineUnavailable(f"{name}: its reply is not a stream of chat completion events") from None
+        raise EngineUnavailable("its reply is not a stream of chat completion events", name) from None
 
 
 def refused(name: str, response: httpx.Response) -> NoReturn:
     """Raise what a status other than success means; the reply's body must have been read."""
     status = response.status_code
     if status in _OVERLOADED:
-        raise EngineOverloaded(f"{name}: overloaded (HTTP {status})", _retry_after(response))
+        raise EngineOverloaded(f"overloaded (HTTP {status})", name, _retry_after(response))
     if status in _REJECTED:
-        raise CallRejected(f"{name}: refuses the call (HTTP {status}{_kind(response)})")
+        raise CallRejected(f"refuses the call (HTTP {status}{_kind(response)})", name)
     remedy = _REMEDIES.get(status, "see its log")
-    raise EngineUnavailable(f"{name}: HTTP {status}{_kind(response)}: {remedy}")
+    # A proxy's 502 or 504 says that nobody behind it took the call; the engine's own 500 that the call failed in it.
+    kind = EngineBroke if status == _FAILED else EngineUnavailable
+    raise kind(f"HTTP {status}{_kind(response)}: {remedy}", name)
 
 
 def _retry_after(response: httpx.Response) -> float | None:

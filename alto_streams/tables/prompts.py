@@ -9,11 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from alto_streams import topic_names
 from alto_streams.pipeline import Parser, Pipeline, Prompt
-from alto_streams.records import Chunk, Home, Mode, Raw, Status, Work, encode
+from alto_streams.records import Call, Chunk, Home, Mode, Raw, Status, Work, encode
+from alto_streams.resume import rest_of
 from alto_streams.tables import attempts
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.outputs import At
@@ -41,8 +40,9 @@ class Prompts:
 
     def work(self, row: Row, request: str, path: str, at: At) -> Send:
         """The work item of the open attempt. Raises whatever the author's function raises."""
-        call = row.calls[path]
-        wire = self._opened(row, request, path).prompt.call()
+        call, wire = row.calls[path], self._left(row, request, path)
+        if wire is None:
+            raise ValueError("the call may write nothing: give its prompt max_tokens above 0")
         work = Work(
             request,
             self._stage.name,
@@ -50,7 +50,7 @@ class Prompts:
             call.attempt,
             Home(at.topic, at.partition),
             self._stage.model or "",
-            msgspec.structs.replace(wire, max_tokens=wire.max_tokens - call.spent),
+            wire,
             prefix=call.text,
             prefix_tokens=call.tokens or None,
             flush="token" if self._stage.show == "text" else "line",
@@ -60,9 +60,9 @@ class Prompts:
         partition = self._place(self._stage.name, request, path, call.attempt)
         return Send(topic, Raw(encode(work)), key=request, partition=partition)
 
-    def is_spent(self, row: Row, request: str, path: str) -> bool:
-        """Whether the call has written all the tokens that it may. Raises as `work`."""
-        return row.calls[path].spent >= self._opened(row, request, path).prompt.max_tokens
+    def is_written(self, row: Row, request: str, path: str) -> bool:
+        """Whether the call has written all that it may: its tokens, its lines, its choice. Raises as `work`."""
+        return self._left(row, request, path) is None
 
     def read(self, row: Row, request: str, chunk: Chunk) -> list[Any]:
         """What the call's parser finds in this chunk, which is accepted into the stream. Raises as `work`."""
@@ -86,6 +86,10 @@ class Prompts:
         """Drop all calls of a request."""
         for key in [key for key in self._open if key[0] == request]:
             del self._open[key]
+
+    def _left(self, row: Row, request: str, path: str) -> Call | None:
+        call, prompt = row.calls[path], self._opened(row, request, path).prompt
+        return rest_of(prompt.call(), prompt.grammar, call.text, call.spent)
 
     def _opened(self, row: Row, request: str, path: str) -> _Open:
         call, opened = row.calls[path], self._open.get((request, path))

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from alto_streams.models.dialects import DIALECTS, choices_grammar
+from alto_streams.models.dialects import DIALECTS
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.pieces import Reader, WholeCharacters
 from alto_streams.models.protocol import CallRejected, EngineOverloaded, EngineUnavailable
@@ -48,7 +48,7 @@ async def test_sends_the_call_in_vllms_words() -> None:
         assert body["structured_outputs"] == {"grammar": 'root ::= "x"'}
         assert (body["seed"], body["stop"], body["temperature"], body["max_tokens"]) == (3, ["!"], 0.5, 100)
         assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
-        assert body["stream_options"] == {"include_usage": True}
+        assert body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
         assert fake.headers[-1]["authorization"] == f"Bearer {KEY}"
         await engine.close()
 
@@ -157,10 +157,6 @@ async def test_closing_the_stream_ends_the_run_in_the_server() -> None:
             await until(lambda: fake.open == 1, "the stream is running")
         await until(lambda: fake.open == 0, "the server has noticed that the stream was closed")
         await engine.close()
-
-
-def test_choices_become_a_grammar() -> None:
-    assert choices_grammar(['a"b', "c\\d\n"]) == 'root ::= "a\\"b" | "c\\\\d\\n"'
 
 
 def test_a_server_that_cannot_continue_a_turn_is_asked_to() -> None:

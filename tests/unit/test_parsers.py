@@ -88,7 +88,8 @@ def test_a_cause_does_not_quote_what_the_model_wrote() -> None:
 def test_a_grammar_for_records_of_text_only() -> None:
     grammar = JsonLines(Claim, limit=3).grammar
     assert grammar is not None
-    assert "line{1,3}" in grammar
+    assert "line{1,3}" in grammar.whole()
+    assert 'line ::= "{" "\\"claim\\": \\"" text "\\"" "}" "\\n"' in grammar.whole()
     assert JsonLines(Painted).grammar is None
 
 

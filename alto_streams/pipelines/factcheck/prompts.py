@@ -8,8 +8,10 @@ examples, then the case at hand. Measured by `python -m loadtest.verdicts`, see 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TypeVar
 
+from alto_streams.grammars import LineGrammar
 from alto_streams.parsers import Sentences
 from alto_streams.pipeline import Parser, Prompt
 from alto_streams.pipelines.factcheck.search import Passage
@@ -54,10 +56,8 @@ Sentence: The currency of Nepal is the rupee.
 {"claim": "The currency of Nepal is the rupee."}
 
 """
-# Two line ends close a case; the grammar allows them after any claim, and asks for them after MOST.
-CLAIMS_GRAMMAR = r"""root ::= line{1,MOST} "\n"
-line ::= "{\"claim\": \"" [^"\\\x00-\x1f]{1,240} "\"}\n"
-"""
+# Two line ends close a case; the grammar allows them after any claim, and asks for them after the most of them.
+CLAIMS_GRAMMAR = LineGrammar(r'''"{\"claim\": \"" [^"\\\x00-\x1f]{1,240} "\"}"''', least=1, most=3, end="\n")
 
 QUERIES = [Message("user", "Write two search queries for each claim, one per line.")]
 QUERIES_EXAMPLES = """\
@@ -74,9 +74,7 @@ currency of Nepal
 Nepal rupee
 
 """
-QUERIES_GRAMMAR = r"""root ::= line line "\n"
-line ::= [A-Za-z0-9] [^\x00-\x1f]{1,100} "\n"
-"""
+QUERIES_GRAMMAR = LineGrammar(r"[A-Za-z0-9] [^\x00-\x1f]{1,100}", least=2, most=2, end="\n")
 
 # No instruction at all: with one, the judge was right less often.
 VERDICT: list[Message] = []
@@ -120,7 +118,7 @@ VERDICT_EXAMPLES = "".join(_judged(*case) for case in _CASES)
 OTHER_FACT = "Fiji is in Asia."
 ANSWER_TOKENS = 320
 # Of one sentence; a whole answer, in barrier mode, has as many times more as it has sentences.
-CLAIMS_TOKENS, CLAIMS_LINES = 200, 3
+CLAIMS_TOKENS = 200
 NO_FACT = "Nothing is known about it."
 
 
@@ -140,7 +138,7 @@ def claims(sentence: str, parse: Parser[T]) -> Prompt[T]:
         max_tokens=CLAIMS_TOKENS * sentences,
         subject=sentence,
         stop=["\n\n"],
-        grammar=CLAIMS_GRAMMAR.replace("MOST", str(CLAIMS_LINES * sentences)),
+        grammar=replace(CLAIMS_GRAMMAR, most=CLAIMS_GRAMMAR.most * sentences),
         turn="assistant",
     )
 
