@@ -14,6 +14,8 @@ from loadtest.cancel import measure as measure_cancel
 from loadtest.chaos_cli import register
 from loadtest.hop import HopFailed, measure
 from loadtest.kafka import Unavailable
+from loadtest.memory import MemoryFailed
+from loadtest.memory import measure as measure_memory
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures the system, on real brokers and workers.")
 
@@ -52,6 +54,20 @@ def cancel(
         figures = measure_cancel(2 if quick else 10)
     except (CancelFailed, PartFailed, Unavailable) as error:
         typer.echo(f"cancel: {error}", err=True)
+        raise typer.Exit(1) from None
+    _report(figures, json_file)
+
+
+@cli.command()
+def memory(
+    quick: Annotated[bool, typer.Option("--quick", help="100 and 400 requests instead of 1,000 and 10,000.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Memory of every process after 10,000 requests against that after 1,000, with a short horizon; about 8 minutes."""
+    try:
+        figures = measure_memory(*((100, 400) if quick else (1_000, 10_000)))
+    except* (MemoryFailed, PartFailed, Unavailable) as group:
+        typer.echo(f"memory: {group.exceptions[0]}", err=True)
         raise typer.Exit(1) from None
     _report(figures, json_file)
 

@@ -22,8 +22,13 @@ def encode_stored(row: Row) -> bytes:
     return encode_row(row)
 
 
+def is_marker(value: bytes) -> bool:
+    """Whether these are the bytes of a marker."""
+    return value.startswith(b'"')
+
+
 def decode_stored(value: bytes, offset: int) -> Row:
     """The row of its bytes, as of the source record at `offset`."""
-    if value.startswith(b'"'):
+    if is_marker(value):
         return Row(offset=offset, finished=_decoder.decode(value))
     return decode_row(value)
