@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from alto_streams import __version__
-from alto_streams.cli import ask, cancel, demo, gateway, run, topics, up, worker
+from alto_streams.cli import ask, cancel, dead_letters, demo, gateway, run, topics, up, worker
 from alto_streams.cli.errors import explained
 
 PROGRAM = "alto-streams"
@@ -46,6 +46,7 @@ def _options(
 for group in (demo, up, ask, run, cancel, worker, gateway):
     group.register(app)
 app.add_typer(topics.app, name="topics")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,154 @@
+"""Sends what dead letters are about once more.
+
+A letter that carries its record: that very record, with its key, to the partition it came from, for a home is a
+partition. A letter of what failed within a request carries none, and its request has ended: the request itself is sent
+again, under a new id.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from alto_streams import topic_names
+from alto_streams.agents.letter_log import REMEDY, LetterError, LetterId, Stored, fetched, places, reading, records_of
+from alto_streams.parts import PartDown, bootstrap_servers, redacted
+from alto_streams.records import Poison, Request, decoder, encode
+from alto_streams.request_ids import created_ms, new_request_id
+from alto_streams.sender import Out
+from alto_streams.settings import Settings
+
+CLOCKS_APART_MS = 60_000  # how far a gateway's clock may be from its broker's
+ORIGINS = ("requests", "chunks", "work", "results")
+
+_decode = decoder(Request)
+
+
+class Redriven(NamedTuple):
+    """What was sent for a letter, and where it stands now. `again`: the new id, where a request was sent again.
+
+    `past`: the record's request is older than the horizon, so its home will drop it.
+    """
+
+    id: LetterId
+    topic: str
+    partition: int
+    offset: int
+    request: str
+    again: str = ""
+    past: bool = False
+
+
+async def redrive(config: Settings, ids: Sequence[LetterId]) -> AsyncIterator[Redriven]:
+    """Sends again what these letters are about, in their order. Nothing is sent if that cannot be done for one of them.
+
+    Letters of one request that carry no record stand for one request, which is sent once.
+
+    Raises:
+        PartDown: the broker does not answer.
+        LetterError: a letter is not there, or what it is about is not there any more.
+    """
+    planned = await _planned(config, await fetched(config, list(dict.fromkeys(ids))))
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap_servers(config.broker), client_id="alto-redrive", acks="all", linger_ms=0
+    )
+    sent: dict[str, Any] = {}
+    try:
+        await producer.start()
+        for stored, out, again in planned:
+            where = sent.get(again) if again else None
+            if where is None:
+                where = await producer.send_and_wait(out.topic, out.value, key=out.key, partition=out.partition)
+            if again:
+                sent[again] = where
+            request = stored.letter.request
+            old = bool(request) and created_ms(request) + config.horizon_s * 1000 < time.time() * 1000
+            past = old and not again and not out.topic.startswith("results.")
+            yield Redriven(stored.id, where.topic, where.partition, where.offset, request, again, past)
+    except MessageSizeTooLargeError as error:
+        raise LetterError(f"{stored.id}: {out.topic} takes no record of that size: {error}") from None
+    except (KafkaError, OSError, TimeoutError) as error:
+        detail = f"{type(error).__name__} while dead letters were sent again"
+        raise PartDown("the broker", redacted(config.broker), detail, REMEDY) from error
+    finally:
+        await producer.stop()
+
+
+async def _planned(config: Settings, letters: Sequence[Stored]) -> list[tuple[Stored, Out, str]]:
+    again: dict[str, Out] = {}
+    ids: dict[str, str] = {}
+    planned = []
+    async with reading(config, "requests were looked up") as consumer:
+        for stored in letters:
+            letter = stored.letter
+            _refuse(stored)
+            if letter.record:
+                record = Out(letter.topic, letter.key.encode() or None, letter.record, letter.partition)
+                planned.append((stored, record, ""))
+                continue
+            if letter.request not in again:
+                ids[letter.request] = new_request_id()
+                request = await _request(consumer, stored, int(config.horizon_s * 1000))
+                again[letter.request] = _once_more(request, ids[letter.request])
+            planned.append((stored, again[letter.request], ids[letter.request]))
+    return planned
+
+
+def _refuse(stored: Stored) -> None:
+    letter = stored.letter
+    if not stored.readable:
+        raise LetterError(f"{stored.id}: {letter.cause}; nothing can be sent for it")
+    if not letter.record and not letter.request:
+        raise LetterError(f"{stored.id}: it carries no record and names no request; nothing can be sent for it")
+    try:
+        created_ms(letter.request) if letter.request else None
+    except Poison as error:
+        raise LetterError(f"{stored.id}: {error}") from None
+    kind, _, rest = letter.topic.partition(".")
+    if letter.record and (kind not in ORIGINS or rest.partition(".")[0] != stored.id.pipeline):
+        raise LetterError(f"{stored.id}: its record came from {letter.topic}, no topic of {stored.id.pipeline}")
+
+
+async def _request(consumer: AIOKafkaConsumer, stored: Stored, horizon_ms: int) -> Request:
+    """The request of a letter, as its client sent it: looked for from when its id was made."""
+    wanted, topic = stored.letter.request, topic_names.requests_topic(stored.id.pipeline)
+    made_ms = created_ms(wanted)
+    partitions = await places(consumer, topic)
+    found = await consumer.offsets_for_times(dict.fromkeys(partitions, max(0, made_ms - CLOCKS_APART_MS)))
+    firsts = await consumer.beginning_offsets(partitions)
+    starts = {place: max(at.offset, firsts[place]) for place, at in found.items() if at is not None}
+    if starts:
+        async for records in records_of(consumer, starts):
+            for raw in records:
+                if raw.key is not None and raw.key != wanted.encode():
+                    continue
+                request = _read(raw.value)
+                if request is not None and request.id == wanted:
+                    return request
+            if records[-1].timestamp > made_ms + horizon_ms:  # a request that came so late was never begun
+                consumer.pause(*(place for place in starts if place.partition == records[-1].partition))
+    raise LetterError(
+        f"{stored.id}: request {wanted} is not in {topic} any more, which keeps requests for its retention only;"
+        " ask anew"
+    )
+
+
+def _read(value: bytes | None) -> Request | None:
+    try:
+        return _decode(value or b"")
+    except Poison:
+        return None
+
+
+def _once_more(request: Request, new_id: str) -> Out:
+    """The request under a new id, with as much time as it had; its idempotency key stands for the first one."""
+    later_ms = created_ms(new_id) - created_ms(request.id)
+    due_ms = request.context.deadline_ms
+    context = msgspec.structs.replace(request.context, deadline_ms=None if due_ms is None else due_ms + later_ms)
+    new = msgspec.structs.replace(request, id=new_id, context=context, idempotency_key=None)
+    return Out(topic_names.requests_topic(request.pipeline), new_id.encode(), encode(new))

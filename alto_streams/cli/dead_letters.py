@@ -1,0 +1,202 @@
+"""`alto-streams dead-letters`: what could not be used, and how it is sent once more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from alto_streams.cli.errors import CommandFailed
+from alto_streams.pipeline import load_pipelines
+from alto_streams.settings import ConfigError, settings
+
+if TYPE_CHECKING:
+    from alto_streams.agents.letter_log import Stored
+    from alto_streams.agents.redrive import Redriven
+
+MOST = 10_000
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+HEADINGS = ("ID", "WHEN (UTC)", "STAGE", "REQUEST", "PATH", "ORIGIN", "RECORD", "CAUSE")
+
+app = typer.Typer(
+    help="List, show and send again what could not be used: records that nothing can read, and what failed in a "
+    "request. A letter's id is PIPELINE:PARTITION:OFFSET in its dead-letters topic.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+T = TypeVar("T")
+Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Ids as `list` prints them.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a letter, one a line.")]
+
+
+@app.command("list")
+def list_(
+    pipeline: Annotated[str | None, typer.Option(help="Only of this pipeline.")] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Only of this stage; `request` and `egress` are where requests enter and leave.")
+    ] = None,
+    request: Annotated[str | None, typer.Option(metavar="ID", help="Only of this request.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Not older than this: 90s, 15m, 2h, 3d, or 2030-01-31T12:00.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List letters, newest first; no user text is shown."""
+    from alto_streams.agents import letter_log
+
+    since_ms = 0 if since is None else since_of(since, time.time())
+
+    def wanted(each: Stored) -> bool:
+        return stage in (None, each.letter.stage) and request in (None, each.letter.request)
+
+    found = _run(letter_log.newest(settings(), _pipelines(pipeline), wanted, limit, since_ms))
+    if as_json:
+        for each in found:
+            typer.echo(json.dumps(fields(each)))
+    elif found:
+        for line in table(found):
+            typer.echo(line)
+    else:
+        typer.echo("no dead letters")
+
+
+@app.command()
+def show(
+    letter: Annotated[str, typer.Argument(metavar="ID", help="An id as `list` prints it.")],
+    record: Annotated[
+        bool, typer.Option("--record", help="Also the record, which may hold what a user wrote.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show one letter.
+
+    All of it but its record, which may hold what a user wrote.
+    """
+    from alto_streams.agents import letter_log
+
+    (found,) = _run(letter_log.fetched(settings(), [letter_log.LetterId.of(letter)]))
+    shown = fields(found) | {"key": _key(found)}
+    if record:
+        shown["record"] = found.letter.record.decode(errors="replace")
+    if as_json:
+        typer.echo(json.dumps(shown))
+        return
+    for name, value in shown.items():
+        typer.echo(f"{name:<13} {value}".rstrip())
+
+
+@app.command()
+def redrive(letters: Ids) -> None:
+    """Send again what these letters are about.
+
+    Nothing is sent if that cannot be done for one of them.
+
+    A letter with a record: the record, with its key, to the partition it came from. It is judged anew, so what has
+    happened already changes nothing, and what still cannot be used makes a new letter.
+
+    A letter without one is of what failed within a request, which has ended: the request is sent again under a new id,
+    which is printed. Doing that twice makes two new requests.
+    """
+    from alto_streams.agents import letter_log
+    from alto_streams.agents import redrive as redriving
+
+    ids = [letter_log.LetterId.of(each) for each in letters]
+
+    async def all_of_them() -> None:
+        async for done in redriving.redrive(settings(), ids):
+            typer.echo(told(done))
+
+    _run(all_of_them())
+
+
+def since_of(text: str, now_s: float) -> int:
+    """A time as milliseconds since the epoch: `90s`, `15m`, `2h` or `3d` ago, or an ISO time (UTC unless it says so).
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    ago = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if ago is not None:
+        return max(0, int((now_s - int(ago[1]) * SECONDS[ago[2]]) * 1000))
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"--since {text}: expected 90s, 15m, 2h, 3d, or a time such as 2030-01-31T12:00") from None
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def fields(stored: Stored) -> dict[str, Any]:
+    """What is said of a letter: no text of a user."""
+    letter = stored.letter
+    return {
+        "id": str(stored.id),
+        "at": datetime.fromtimestamp(stored.at_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        "stage": letter.stage,
+        "request": letter.request,
+        "path": letter.path,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "record_bytes": stored.record_bytes,
+        "cause": letter.cause,
+    }
+
+
+def table(found: list[Stored]) -> list[str]:
+    """The letters as aligned lines, with their headings."""
+    rows = [HEADINGS, *(_row(each) for each in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def told(done: Redriven) -> str:
+    """One line for a letter that was sent again."""
+    where = f"{done.topic}-{done.partition}@{done.offset}"
+    if done.again:
+        return f"{done.id}: request {done.request} was sent again as {done.again} ({where})"
+    note = "; its request is older than ALTO_HORIZON_S, so its home will drop it" if done.past else ""
+    return f"{done.id}: its record was sent again ({where}){note}"
+
+
+def _row(stored: Stored) -> tuple[str, ...]:
+    letter = stored.letter
+    when = datetime.fromtimestamp(stored.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    origin = f"{letter.topic}-{letter.partition}@{letter.offset}"
+    size = f"{stored.record_bytes} B" if stored.record_bytes else "-"
+    cause = " ".join(letter.cause.split())
+    return (str(stored.id), when, letter.stage or "-", letter.request or "-", letter.path or "-", origin, size, cause)
+
+
+def _key(stored: Stored) -> str:
+    """The record's key, which is a request's id; of any other only the length, for it may be anything."""
+    key = stored.letter.key
+    return key if not key or key == stored.letter.request else f"{len(key)} characters"
+
+
+def _pipelines(name: str | None) -> list[str]:
+    known = load_pipelines(settings().pipelines)
+    if name is not None and name not in known:
+        raise ConfigError(f"--pipeline {name}: there is none of that name; known: {', '.join(known)} (ALTO_PIPELINES)")
+    return list(known) if name is None else [name]
+
+
+def _run(reading: Coroutine[Any, Any, T]) -> T:
+    from alto_streams.agents.letter_log import LetterError
+
+    kafka = logging.getLogger("aiokafka")
+    level = kafka.level
+    kafka.setLevel(logging.CRITICAL)  # what it has to say of a broker that does not answer is said by the error
+    try:
+        return asyncio.run(reading)
+    except LetterError as error:
+        raise CommandFailed(str(error)) from None
+    finally:
+        kafka.setLevel(level)
