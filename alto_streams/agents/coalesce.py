@@ -16,11 +16,11 @@ from alto_streams.records import TokenLogprob
 
 @dataclass(slots=True)
 class Gathered:
-    """What becomes one chunk."""
+    """What becomes one chunk. `tokens` cover exactly its text, or are None."""
 
     text: str = ""
     count: int = 0
-    tokens: list[int] = field(default_factory=list)
+    tokens: list[int] | None = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
 
 
@@ -37,8 +37,10 @@ class Coalescer:
         """The chunk that is due with this piece, if one is."""
         held = self._held
         held.text += piece.text
-        held.count += len(piece.tokens) if piece.tokens else 1 if piece.text else 0
-        held.tokens += piece.tokens or []
+        held.count += len(piece.tokens or piece.text[:1]) if piece.count is None else piece.count
+        if piece.text:
+            # With those of one piece missing, the others' would stand for all of the text.
+            held.tokens = held.tokens + piece.tokens if held.tokens is not None and piece.tokens else None
         held.logprobs += piece.logprobs or []
         if self._by_line:
             return self._whole_lines()
@@ -62,6 +64,5 @@ class Coalescer:
             return self.rest()
         # A token reaches over the line's end. Its text is cut there, so the tokens no longer cover the text exactly:
         # they are left out, and a resumed attempt continues from the text.
-        rest = Gathered(held.text[end:])
-        self._held = rest
-        return Gathered(held.text[:end], held.count, [], held.logprobs)
+        self._held = Gathered(held.text[end:], tokens=None)
+        return Gathered(held.text[:end], held.count, None, held.logprobs)

@@ -2,6 +2,10 @@
 
 It knows nothing of a call's past: which of several runs counts is for the home to say. A work item is acknowledged only
 when its run has ended and every chunk of it is in the log, or when the control log says that the attempt is over.
+
+A run begins in the log with its first piece: until then its home waits, and no attempt is used up however long the
+engine is away or overloaded. Only an engine that took the call and then failed is told at once, as a start that is
+followed by another: the call may be what breaks it, and starts are bounded.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import time
 import uuid
 from collections import deque
@@ -18,11 +23,13 @@ from alto_streams.agents.coalesce import Coalescer, Gathered
 from alto_streams.agents.control import ControlLog
 from alto_streams.ancestry import is_under
 from alto_streams.errors import Fenced, Retryable
-from alto_streams.models.protocol import CallRejected, Engine, EngineUnavailable, Piece
+from alto_streams.models.protocol import CallRejected, Engine, EngineBroke, EngineUnavailable, Piece
 from alto_streams.parts import Backoff
 from alto_streams.records import Cancelled, Chunk, ControlRecord, End, Ended, Poison, Start, Status, Work, encode
 
 log = logging.getLogger(__name__)
+
+PATIENCE_MOST_S = 60.0  # however long an overloaded engine asks to be left alone
 
 
 class Log(Protocol):
@@ -50,16 +57,21 @@ class LMAgent:
             Fenced: this worker may no longer produce.
         """
         key = (work.request, work.stage, work.path)
-        if self._control.is_over(work) or self._expired(work):
-            return
-        known = self._running.get(key)
-        if known is not None and known[0] > work.attempt:
-            return
-        if known is not None and known[0] == work.attempt:
+        while True:
+            if self._control.is_over(work) or self._expired(work):
+                return
+            attempt, known = self._running.get(key, (work.attempt, None))
+            if attempt > work.attempt:
+                return
+            if known is None:
+                break
+            if attempt < work.attempt:
+                known.cancel()  # there is a newer attempt, so this one is over
+                break
             # This worker holds the same item already, from before a rebalance: this one ends with it, and not before,
             # for only its acknowledgement counts now.
-            await asyncio.wait({known[1]})
-            if known[1].cancelled() or known[1].exception() is None:
+            await asyncio.wait({known})
+            if known.cancelled() or known.exception() is None:
                 return
         task = asyncio.get_running_loop().create_task(self._until_done(work, pipeline))
         self._running[key] = (work.attempt, task)
@@ -101,7 +113,8 @@ class LMAgent:
                 log.warning("%s: a run of attempt %d broke off: %s", work.request, work.attempt, error)
                 await asyncio.sleep(wait_s)
             except EngineUnavailable as error:
-                wait_s = getattr(error, "retry_after_s", None) or backoff.next_s()
+                asked_s = min(getattr(error, "retry_after_s", None) or 0.0, PATIENCE_MOST_S)
+                wait_s = asked_s * random.uniform(1.0, 1.25) or backoff.next_s()
                 log.warning("%s; waiting %.1f s", error, wait_s)
                 await asyncio.sleep(wait_s)
 
@@ -117,45 +130,63 @@ class LMAgent:
                 await asyncio.sleep(wait_s)
 
     async def _run(self, work: Work, pipeline: str) -> None:
-        if self._engine_down:  # begin nothing that would only use up an attempt
+        if self._engine_down:  # ask whether it is there before it is given anything
             await self._engine_ready(Backoff())
         run = _Run(work, self._log)
+        await run.finish(self._refused(work) or await self._generate(work, pipeline, run))
+
+    async def _generate(self, work: Work, pipeline: str, run: _Run) -> End:
+        """How the run ended in the engine, whose call is over by then in any case."""
         pieces = self._engine.generate(
             work.call, prefix=work.prefix, prefix_tokens=work.prefix_tokens, prompt_class=f"{pipeline}.{work.stage}"
         )
-        async with contextlib.aclosing(pieces):  # type: ignore[type-var]
-            try:
-                await run.start()
-                last = Piece("")
+        last = Piece("")
+        try:
+            async with contextlib.aclosing(pieces):  # type: ignore[type-var]
                 async for last in pieces:
                     await run.add(last)
-                end = End(
-                    Status.OK,
-                    last.finish or "stop",
-                    prompt_tokens=last.usage.prompt_tokens,
-                    output_tokens=last.usage.output_tokens,
-                )
-            except CallRejected as error:
-                end = End(Status.FAILED, "rejected", str(error))
-            except EngineUnavailable as error:
-                self._engine_down = True
-                if not run.seq:
-                    raise  # nothing was published: the same attempt begins again once the engine is back
-                log.warning("%s: %s; the next attempt continues", work.request, error)
-                end = End(Status.FAILED, "error", str(error))
-            except (Retryable, Fenced, Poison):
-                raise
-            except Exception as error:
-                # An engine's own mistake: left unacknowledged, its work item would hold up the partition for ever.
-                kind = type(error).__name__
-                log.warning("%s: the engine %s raised %s", work.request, self._engine.name, kind)
-                end = End(Status.FAILED, "error", f"the engine raised {kind}")
-        await run.finish(end)
+        except CallRejected as error:
+            log.warning("%s: the engine %s refuses the call: %s", work.request, self._engine.name, error.cause)
+            return End(Status.FAILED, "rejected", error.cause)
+        except EngineUnavailable as error:
+            self._engine_down = True
+            if isinstance(error, EngineBroke):
+                await run.begin()
+            if not run.seq:
+                raise  # nothing was published: the same attempt begins again once the engine is back
+            log.warning("%s: %s; the next attempt continues", work.request, error)
+            return End(Status.FAILED, "error", error.cause)
+        except (Retryable, Fenced, Poison):
+            raise
+        except Exception as error:
+            # An engine's own mistake: left unacknowledged, its work item would hold up the partition for ever.
+            kind = type(error).__name__
+            log.warning("%s: the engine %s raised %s", work.request, self._engine.name, kind)
+            return End(Status.FAILED, "error", f"the engine raised {kind}")
+        usage = last.usage
+        return End(
+            Status.OK, last.finish or "stop", prompt_tokens=usage.prompt_tokens, output_tokens=usage.output_tokens
+        )
+
+    def _refused(self, work: Work) -> End | None:
+        """Why this engine cannot make this attempt, if it cannot."""
+        if not work.prefix or self._engine.capabilities.continues:
+            return None
+        log.warning("%s: the engine %s cannot continue a call that broke off", work.request, self._engine.name)
+        return End(Status.FAILED, "rejected", cannot_continue(work.model, work.stage))
 
     @staticmethod
     def _expired(work: Work) -> bool:
         deadline = work.context.deadline_ms
         return deadline is not None and deadline < time.time() * 1000
+
+
+def cannot_continue(model: str, stage: str) -> str:
+    """Why a broken call of this stage fails on an engine that cannot go on from a prefix, and what to do about it."""
+    return (
+        f"stage {stage}: the engine of model {model} cannot continue a turn, so its broken calls cannot be resumed: "
+        'declare it with broken="redo", or name it in ALTO_REDO'
+    )
 
 
 class _Run:
@@ -166,18 +197,24 @@ class _Run:
         self._id = uuid.uuid4().hex
         self._coalescer = Coalescer(work.flush)
         self._deliveries: deque[asyncio.Future[Any]] = deque()
+        self._begun = False
         self.seq = 0
 
-    async def start(self) -> None:
-        work = self._work
-        await self._append(encode(Start(work.request, work.path, work.attempt, self._id)))
+    async def begin(self) -> None:
+        """Tell the home of this run, once."""
+        if not self._begun:
+            self._begun = True
+            work = self._work
+            await self._append(encode(Start(work.request, work.path, work.attempt, self._id)))
 
     async def add(self, piece: Piece) -> None:
+        await self.begin()
         due = self._coalescer.add(piece, int(time.monotonic() * 1000))
         if due is not None:
             await self._chunk(due, None)
 
     async def finish(self, end: End) -> None:
+        await self.begin()
         rest = self._coalescer.rest()
         if end.reason == "error":
             rest = Gathered()  # half a line is no item: the next attempt writes it again from its beginning

@@ -14,6 +14,7 @@ from typing import cast
 
 import msgspec
 
+from alto_streams.agents.lm import cannot_continue
 from alto_streams.models.protocol import CallRejected, Engine, EngineUnavailable, Piece
 from alto_streams.pipeline import Pipeline
 from alto_streams.records import Call
@@ -27,12 +28,28 @@ async def warm_up(engine: Engine, stages: Sequence[tuple[Pipeline, str]]) -> Non
     """Make the example calls of these stages, one after the other, each for one token."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
+            await engine.ready()  # it then knows what it can do
             for pipeline, stage in stages:
                 call = _example(pipeline, stage)
                 if call is not None:
                     await _one_token(engine, call, f"{pipeline.name}.{stage}")
     except (EngineUnavailable, CallRejected, TimeoutError) as error:
         log.info("%s was not warmed up: %s", engine.name, error or type(error).__name__)
+    else:
+        _warn_of_breaks(engine, stages)
+
+
+def _warn_of_breaks(engine: Engine, stages: Sequence[tuple[Pipeline, str]]) -> None:
+    """Warn of stages that resume on an engine that cannot.
+
+    No reason to refuse to start: most hosted APIs cannot, and only a call that breaks off in its middle is lost.
+    """
+    if engine.capabilities.continues:
+        return
+    for pipeline, name in stages:
+        stage = pipeline.stages[name]
+        if not stage.node.redoes:
+            log.warning("%s: %s", engine.name, cannot_continue(stage.model or "", f"{pipeline.name}.{name}"))
 
 
 def _example(pipeline: Pipeline, stage: str) -> Call | None:

@@ -7,15 +7,38 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from alto_streams.agents.control import ControlLog
 from alto_streams.agents.lm import LMAgent
 from alto_streams.errors import Retryable
-from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
-from alto_streams.records import Call, Chunk, End, Ended, Home, HomeRecord, Start, Status, Wire, Work, decoder
+from alto_streams.models.protocol import (
+    CallRejected,
+    Capabilities,
+    EngineBroke,
+    EngineOverloaded,
+    EngineUnavailable,
+    Piece,
+)
+from alto_streams.records import (
+    Call,
+    Cancelled,
+    Chunk,
+    ControlRecord,
+    End,
+    Ended,
+    Home,
+    HomeRecord,
+    Start,
+    Status,
+    Wire,
+    Work,
+    decoder,
+)
 
 decode: Callable[[bytes], Wire] = decoder(HomeRecord)  # type: ignore[arg-type]
+ADDRESS = "engine http://10.0.0.7:8000/v1"
 WORK = Work("r", "claims", "0", 1, Home("chunks.factcheck.claims", 0), "judge", Call([], 10))
 
 
@@ -52,6 +75,10 @@ class Engine:
             self.closed += 1
 
     async def close(self) -> None: ...
+
+
+def overloaded() -> Exception:
+    return EngineOverloaded("overloaded (HTTP 429)", ADDRESS, retry_after_s=0.001)
 
 
 class Log:
@@ -154,3 +181,105 @@ async def test_what_is_over_is_aborted_in_the_engine(log: Log) -> None:
     agent.on_over(Ended("r", "claims", "0", 1))
     await run
     assert (engine.closed, log.chunks()) == (1, [])
+
+
+@pytest.mark.parametrize("refusal", [overloaded, lambda: EngineUnavailable("cannot be reached", ADDRESS)])
+async def test_an_engine_that_does_not_take_the_call_uses_up_no_start(
+    refusal: Callable[[], Exception], log: Log
+) -> None:
+    engine = Engine([refusal()], [refusal()], ["one\n"])
+    await agent_of(engine, log).handle(WORK, "factcheck")
+    assert (engine.begun, log.starts()) == (3, 1)
+    assert isinstance(log.records[0], Start)
+    assert [text for text, _ in log.chunks()] == ["one\n", ""]
+
+
+async def test_a_run_is_told_of_with_its_first_piece_and_not_before(log: Log) -> None:
+    engine = Engine([None])
+    agent = agent_of(engine, log)
+    run = asyncio.create_task(agent.handle(WORK, "factcheck"))
+    await engine.waiting.wait()
+    assert log.records == []
+    agent.on_over(Ended("r", "claims", "0", 1))
+    await run
+
+
+async def test_a_first_piece_without_text_says_that_the_call_was_taken(log: Log) -> None:
+    engine = Engine(["", None])
+    agent = agent_of(engine, log)
+    run = asyncio.create_task(agent.handle(WORK, "factcheck"))
+    await engine.waiting.wait()
+    assert [type(record) for record in log.records] == [Start]
+    agent.on_over(Ended("r", "claims", "0", 1))
+    await run
+
+
+async def test_a_call_that_broke_its_engine_is_counted(log: Log) -> None:
+    engine = Engine([EngineBroke("the connection broke", ADDRESS)], ["one\n"])
+    await agent_of(engine, log).handle(WORK, "factcheck")
+    starts = [record for record in log.records if isinstance(record, Start)]
+    assert len({start.run for start in starts}) == len(starts) == 2
+    assert {record.run for record in log.records if isinstance(record, Chunk)} == {starts[1].run}
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [(EngineBroke("the connection broke", ADDRESS), "error"), (CallRejected("refuses it", ADDRESS), "rejected")],
+)
+async def test_a_record_says_what_happened_and_not_where(failure: Any, reason: str, log: Log) -> None:
+    await agent_of(Engine(["one\n", failure]), log).handle(WORK, "factcheck")
+    assert log.chunks()[-1] == ("", End(Status.FAILED, reason, failure.cause))
+    assert ADDRESS in str(failure)
+    assert ADDRESS not in failure.cause
+
+
+async def test_an_engine_that_cannot_continue_is_not_asked_to(log: Log) -> None:
+    engine = Engine()
+    await agent_of(engine, log).handle(msgspec.structs.replace(WORK, prefix="one\n"), "factcheck")
+    ((_, end),) = log.chunks()
+    assert end is not None
+    assert (engine.begun, end.status, end.reason) == (0, Status.FAILED, "rejected")
+    assert end.cause is not None
+    assert all(word in end.cause for word in ("stage claims", "model judge", 'broken="redo"'))
+    assert engine.name not in end.cause
+
+
+async def test_a_newer_attempt_aborts_the_older(log: Log) -> None:
+    engine = Engine([None], ["two\n"])
+    agent = agent_of(engine, log)
+    first = asyncio.create_task(agent.handle(WORK, "factcheck"))
+    await engine.waiting.wait()
+    await agent.handle(msgspec.structs.replace(WORK, attempt=2), "factcheck")
+    async with asyncio.timeout(5):
+        await first
+    assert (engine.begun, engine.closed) == (2, 2)
+    assert {record.attempt for record in log.records if isinstance(record, Chunk)} == {2}
+
+
+@pytest.mark.parametrize("over", [Ended("r", "claims", "0", 1), Cancelled("r", ""), None])
+async def test_what_is_over_closes_the_engines_call_before_anything_else(over: ControlRecord | None, log: Log) -> None:
+    engine = Engine(["one\n", None])
+    agent = agent_of(engine, log)
+    run = asyncio.create_task(agent.handle(WORK, "factcheck"))
+    await engine.waiting.wait()
+    if over is None:
+        run.cancel()
+    else:
+        agent.on_over(over)
+    await asyncio.wait({run})
+    assert (engine.closed, run.cancelled()) == (1, over is None)  # cancelled: the worker stops and acknowledges nothing
+
+
+@pytest.mark.parametrize("failure", [CallRejected("no"), EngineBroke("died"), KeyError("x"), None])
+async def test_the_engines_call_is_closed_before_its_end_is_told(failure: Exception | None, log: Log) -> None:
+    engine = Engine(["one\n", failure] if failure else ["one\n"])
+    closed: list[int] = []
+    enqueue = log.enqueue
+
+    async def watched(topic: str, key: Any, value: bytes | None, partition: int | None = None) -> Any:
+        closed.append(engine.closed)
+        return await enqueue(topic, key, value, partition)
+
+    log.enqueue = watched  # type: ignore[method-assign]
+    await agent_of(engine, log).handle(WORK, "factcheck")
+    assert closed == [0, 0, 1]

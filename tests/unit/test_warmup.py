@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from itertools import takewhile
+
+import pytest
 
 from alto_streams.agents.warmup import warm_up
 from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
@@ -72,3 +75,21 @@ async def test_a_prompt_that_raises_costs_only_its_own_warm_up() -> None:
     engine = Listening()
     await warm_up(engine, [(broken, "queries"), *STAGES])
     assert len(engine.calls) == len(STAGES)
+
+
+async def test_warns_of_stages_that_resume_where_the_engine_cannot(caplog: pytest.LogCaptureFixture) -> None:
+    def judged(broken: str) -> Pipeline:
+        made = Pipeline("judged", request=Claim)
+
+        @made.generate(model="judge", broken=broken)  # type: ignore[arg-type]
+        def queries(claim: Claim) -> Prompt[Query]:
+            raise NotImplementedError
+
+        return made
+
+    caplog.set_level(logging.WARNING)
+    await warm_up(Listening(), [(judged("redo"), "queries")])
+    assert not caplog.records
+    await warm_up(Listening(), [(judged("resume"), "queries")])
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert all(word in warning for word in ("engine listening", "judged.queries", "model judge", 'broken="redo"'))
