@@ -181,9 +181,11 @@ class StageMachine:
         known = stage in self._pipeline.stages and stage != self._pipeline.root
         if not known or len(parse_path(path)) != len(self._pipeline.lineage(stage)):
             raise Poison(f"{self._stage.name}: there is no such item to cancel")
-        out: list[Instruction] = []
+        implied, out = self._dead.implied(stage, [path]), list[Instruction]()
         if self._is_root:
-            if row.value(REQUEST, "") is None or self._dead.is_dead(row, stage, path):
+            # A client's word withdraws nothing: an epoch that nobody has begun yet is not one of an item.
+            unheard = [cut for cut in implied if not self._dead.is_known(row, cut)]
+            if row.value(REQUEST, "") is None or unheard or self._dead.is_dead(row, stage, path):
                 return []
             told = msgspec.structs.replace(cancel, context=row.context)
             derived = [n for n in self._pipeline.stages[stage].node.derived if n != self._stage.name]
@@ -191,6 +193,9 @@ class StageMachine:
             out.append(self._outputs.cancelled(request, stage, path, cancel, at))
         else:
             row.context = cancel.context
+            out += self._withdraw(row, request, implied, at)
+            if self._dead.is_dead(row, stage, path):  # what replaces it is not what was cancelled
+                return out + self._advance(row, request, at)
         row.cancelled.setdefault(stage, {})[path] = cancel.status
         out += self._calls.withdraw(row, request, at)
         self._joins.cut_off(row, stage, path)

@@ -49,6 +49,10 @@ class Withdrawals:
         """Whether the stream at `stream` has begun a later epoch than this."""
         return any(known > epoch for known in row.withdrawn.get(source, {}).get(stream, {}))
 
+    def is_known(self, row: Row, cut: Cut) -> bool:
+        """Whether the stream that is cut has begun the epoch of this cut, or a later one."""
+        return self.is_outdated(row, cut.stage, cut.stream, cut.epoch - 1)
+
     def comes_through(self, source: str, cut: Cut) -> bool:
         """Whether items of a stage derive from the stream that was cut."""
         return cut.stage in self._lineage[source]
