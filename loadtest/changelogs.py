@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from alto_streams.parts import bootstrap_servers
 from alto_streams.tables.markers import is_marker
@@ -26,13 +26,15 @@ async def kept(broker: str, topics: Sequence[str]) -> Kept:
     """What these topics hold now."""
     found = Kept()
     last: dict[tuple[str, int, bytes], bool] = {}
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers(broker), enable_auto_commit=False) as consumer:
-        await consumer.topics()  # asks the broker
-        places = [
-            TopicPartition(topic, p) for topic in topics for p in sorted(consumer.partitions_for_topic(topic) or ())
-        ]
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
+    reading = AIOKafkaConsumer(
+        *topics,
+        bootstrap_servers=bootstrap_servers(broker),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    async with reading as consumer:
+        places = list(consumer.assignment())
         ends = await consumer.end_offsets(places)
         while [place for place in places if await consumer.position(place) < ends[place]]:
             for records in (await consumer.getmany(timeout_ms=500, max_records=5_000)).values():

@@ -41,7 +41,7 @@ class SlowEngine:
     """`lines(stage, own)`: what a call writes at once; after that, a word every `every_s`, until it is broken off."""
 
     lines: Callable[[str, str], str]
-    every_s: float = 0.1
+    every_s: float = 0.25
     streams: list[Stream] = field(default_factory=list)
 
     @asynccontextmanager
