@@ -114,10 +114,10 @@ def script_parts(text: str, call: Call, prefix: str, prompt_class: str) -> tuple
     Raises:
         CallRejected: the text does not begin with the prefix.
     """
-    for stop in call.stop:
-        text = text.partition(stop)[0]
     if not text.startswith(prefix):
         raise CallRejected(f"the accepted text is not part of the recording for prompt class {prompt_class!r}")
+    for stop in call.stop:
+        text = text.partition(stop)[0]
     count = min(token_count(text), len(text))
     cuts = [round(len(text) * index / count) for index in range(1, count + 1)] if count else []
     parts, start = [], len(prefix)

@@ -95,6 +95,8 @@ class FakeVllm:
         yield {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
         for number, letter in enumerate(text):
             for event in self._letter(letter, body):
+                if isinstance(event, dict) and body.get("stream_options", {}).get("continuous_usage_stats"):
+                    event["usage"] = {"prompt_tokens": 9, "completion_tokens": number + 1}
                 yield event
             await self.gate.wait()
             if number == 3 and self.fault == "death":

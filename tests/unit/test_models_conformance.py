@@ -2,73 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
 
-from alto_streams.models.local import bundled_weights
-from alto_streams.models.openai import OpenAIEngine
-from alto_streams.models.protocol import CallRejected, EngineUnavailable, Piece
+from alto_streams.models.protocol import EngineUnavailable
 from alto_streams.models.scripted import ScriptedEngine
-from alto_streams.models.simulated import Timing
-from alto_streams.records import Call, Message
-from alto_streams.settings import ConfigError
-from tests.unit.engine_servers import RECORDED, FakeVllm, local_process, serving
-
-AnyEngine = OpenAIEngine | ScriptedEngine
-FAST = Timing(base_s=0.0005, running_s=0.0, prefill_s=0.0)
-
-
-def ask(text: str = "Describe the sun.", max_tokens: int = 60, **more: object) -> Call:
-    messages = [Message("system", "Answer briefly."), Message("user", text)]
-    return Call(messages=messages, max_tokens=max_tokens, subject="sun", **more)  # type: ignore[arg-type]
-
-
-async def run(engine: AnyEngine, call: Call, prefix: str = "", tokens: list[int] | None = None) -> list[Piece]:
-    stream = engine.generate(call, prefix=prefix, prefix_tokens=tokens, prompt_class="answer")
-    return [piece async for piece in stream]
-
-
-def text_of(pieces: list[Piece]) -> str:
-    return "".join(piece.text for piece in pieces)
-
-
-def _local_missing() -> str | None:
-    if importlib.util.find_spec("xllamacpp") is None:
-        return "the wheel xllamacpp is not installed"
-    try:
-        bundled_weights()
-    except ConfigError as error:
-        return str(error)
-    return None
-
-
-@pytest.fixture(params=["scripted", "scripted-timed", "vllm", "local"])
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[AnyEngine]:
-    found: AnyEngine
-    if request.param.startswith("scripted"):
-
-        def script(prompt_class: str, call: Call) -> str | None:
-            text = call.choices[0] if call.choices else RECORDED
-            return text if call.subject == "sun" else None
-
-        found = ScriptedEngine(script, timing=FAST if request.param.endswith("timed") else None)
-        yield found
-        await found.close()
-    elif request.param == "vllm":
-        async with serving(FakeVllm().app()) as address:
-            found = OpenAIEngine(address)
-            yield found
-            await found.close()
-    else:
-        if missing := _local_missing():
-            pytest.skip(missing)
-        async with local_process() as (address, _):
-            found = OpenAIEngine(address)
-            yield found
-            await found.close()
+from tests.unit.engines import AnyEngine, ask, run, text_of
 
 
 async def test_streams_in_pieces_and_ends_once(engine: AnyEngine) -> None:
@@ -99,31 +39,10 @@ async def test_stop_is_not_part_of_the_text(engine: AnyEngine) -> None:
     assert pieces[-1].finish == "stop"
 
 
-async def test_resumes_exactly_behind_any_prefix(engine: AnyEngine) -> None:
-    await engine.ready()
-    pieces = [piece for piece in await run(engine, ask(max_tokens=40)) if piece.text]
-    whole = text_of(pieces)
-    for count in (1, 2, 3, 5, 8, len(pieces) - 1):
-        prefix, tokens = text_of(pieces[:count]), [token for piece in pieces[:count] for token in piece.tokens or []]
-        told = engine.capabilities.tokens and all(piece.tokens for piece in pieces[:count])
-        call = ask(max_tokens=40 - count)
-        assert prefix + text_of(await run(engine, call, prefix, tokens if told else None)) == whole
-
-
 async def test_choices_give_one_of_them(engine: AnyEngine) -> None:
     pieces = await run(engine, ask(choices=["True", 'Fal"se']))
     assert text_of(pieces) in ("True", 'Fal"se')
     assert pieces[-1].finish == "stop"
-
-
-async def test_choices_are_completed_from_a_prefix(engine: AnyEngine) -> None:
-    assert text_of(await run(engine, ask(choices=["True", "False"]), "Tr")) == "ue"
-    assert text_of(await run(engine, ask(choices=["True", "False"]), "True")) == ""
-
-
-async def test_a_prefix_of_no_choice_is_refused(engine: AnyEngine) -> None:
-    with pytest.raises(CallRejected):
-        await run(engine, ask(choices=["True", "False"]), "No")
 
 
 async def test_closing_a_stream_leaves_room_for_others(engine: AnyEngine) -> None:

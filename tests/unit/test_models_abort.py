@@ -1,0 +1,89 @@
+"""Closing a stream ends its call in the local engine: at once while it writes, and soon while it reads its prompt."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from alto_streams.agents.control import ControlLog
+from alto_streams.agents.lm import LMAgent
+from alto_streams.models.openai import OpenAIEngine
+from alto_streams.records import Call, Ended, Home, Message, Work
+from tests.unit.test_lm_agent import Log
+
+TRIES = 8
+
+
+class Slots:
+    """The engine's own word on what its slots do."""
+
+    def __init__(self, client: httpx.AsyncClient, address: str) -> None:
+        self._client, self._url = client, address.removesuffix("/v1") + "/slots"
+
+    async def busy(self) -> bool:
+        return any(slot["is_processing"] for slot in await self._asked())
+
+    async def read(self) -> int:
+        """How many tokens of its prompt the latest call has in the engine."""
+        latest = max(await self._asked(), key=lambda slot: slot.get("id_task", -1))
+        return int(latest.get("n_prompt_tokens", 0))
+
+    async def _asked(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self._client.get(self._url)).json()
+        return found
+
+
+@pytest.fixture
+async def slots(local_address: str) -> AsyncIterator[Slots]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        yield Slots(client, local_address)
+
+
+def ask(text: str) -> Work:
+    call = Call(messages=[Message("user", text)], max_tokens=1000)
+    return Work("r", "answer", "0", 1, Home("chunks.factcheck.answer", 0), "chat", call, flush="token")
+
+
+async def aborted(served: OpenAIEngine, work: Work, slots: Slots, begun: Callable[[Log], Awaitable[bool]]) -> float:
+    """Seconds from the control record to the free slot."""
+
+    def none() -> None:
+        raise AssertionError("no consumer is needed")
+
+    control, log = ControlLog(none, [], 600.0), Log()  # type: ignore[arg-type]
+    agent = LMAgent(served, control, log)
+    run = asyncio.create_task(agent.handle(work, "factcheck"))
+    async with asyncio.timeout(30):
+        while not await begun(log):  # noqa: ASYNC110 - the engine is another process
+            await asyncio.sleep(0.001)
+        agent.on_over(Ended("r", "answer", "0", 1))
+        at = time.monotonic()
+        await run
+        while await slots.busy():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    return time.monotonic() - at
+
+
+async def test_a_call_that_writes_is_over_within_100_ms(served: OpenAIEngine, slots: Slots) -> None:
+    async def begun(log: Log) -> bool:
+        return bool(log.chunks())
+
+    took_s: list[float] = []
+    while len(took_s) < TRIES and min(took_s, default=1.0) >= 0.1:  # other programs share the machine
+        took_s.append(await aborted(served, ask("Tell a long story."), slots, begun))
+    assert min(took_s) < 0.1, f"freed after {took_s} s"
+
+
+async def test_a_prompt_is_not_read_to_its_end(served: OpenAIEngine, slots: Slots) -> None:
+    async def begun(log: Log) -> bool:
+        return await slots.busy()
+
+    words = " ".join(uuid.uuid4().hex[:4] for _ in range(450))
+    await aborted(served, ask(words), slots, begun)
+    assert 0 < await slots.read() < 500  # of some 1,400
