@@ -190,7 +190,7 @@ class StageMachine:
             told = msgspec.structs.replace(cancel, context=row.context)
             derived = [n for n in self._pipeline.stages[stage].node.derived if n != self._stage.name]
             out += [self._outputs.to_stage(name, request, told) for name in derived]
-            out.append(self._outputs.cancelled(request, stage, path, cancel, at))
+            out.append(self._outputs.cancelled(cancel, derived, at))
         else:
             row.context = cancel.context
             out += self._withdraw(row, request, implied, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -90,11 +91,11 @@ class Outputs:
         told = self.event(request, EventKind.RETRACTED, path, call.epoch, at, body)
         return [told, *(self.to_stage(name, request, record) for name in derived)]
 
-    def cancelled(self, request: str, stage: str, path: str, cancel: Cancel, at: At) -> Send:
-        """The client's view of an item that was cancelled, with all below it."""
-        body = Raw(msgspec.json.encode({"count": 0} | _ending(cancel.status, cancel.cause)))
-        event = Event(request, EventKind.CLOSE, stage, path, 0, at.at_ms, body)
-        return self._keyed(topic_names.results_topic(self.pipeline), request, event)
+    def cancelled(self, cancel: Cancel, derived: Sequence[str], at: At) -> Send:
+        """The client's view of an item that was cancelled, with what these stages have below it."""
+        body = Raw(msgspec.json.encode({"count": 0, "stages": derived} | _ending(cancel.status, cancel.cause)))
+        event = Event(cancel.request, EventKind.CLOSE, cancel.stage, cancel.path, 0, at.at_ms, body)
+        return self._keyed(topic_names.results_topic(self.pipeline), cancel.request, event)
 
     def event(self, request: str, kind: EventKind, path: str, number: int, at: At, body: dict[str, Any]) -> Send:
         """One client event."""

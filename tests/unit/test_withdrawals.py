@@ -178,6 +178,7 @@ class TestScopedCancel:
         closed, done = events(out)
         assert (closed.kind, closed.stage, closed.path) == (EventKind.CLOSE, "parts", "1")
         assert json.loads(bytes(closed.body))["status"] == "cancelled"
+        assert json.loads(bytes(closed.body))["stages"] == ["facts", "notes", "judge"]
         assert json.loads(bytes(done.body))["result"] == {"parts": ["p"], "judged": ["fine"]}
         assert home.tell(Cancel(REQUEST_ID, "1", stage="parts")) == []
 
