@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -35,7 +36,7 @@ class ControlLog:
         self.on_over: Over = lambda record: None
         self._ended: dict[tuple[str, str, str], int] = {}
         self._cancelled: dict[str, set[str]] = {}
-        self._ages: list[tuple[float, ControlRecord]] = []
+        self._ages: deque[tuple[float, ControlRecord]] = deque()
         self._caught_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -53,6 +54,10 @@ class ControlLog:
             )
 
         return cls(new_consumer, [control_topic(name) for name in pipelines], settings.control_keep_s)
+
+    def __len__(self) -> int:
+        """How much is remembered."""
+        return len(self._ages)
 
     def is_over(self, work: Work) -> bool:
         """Whether this attempt, its call or a scope above it has ended."""
@@ -114,23 +119,26 @@ class ControlLog:
         match record:
             case Ended(request, stage, path, attempt):
                 key = (request, stage, path)
-                self._ended[key] = max(attempt, self._ended.get(key, -1))
+                is_new = attempt > self._ended.get(key, -1)
+                if is_new:
+                    self._ended[key] = attempt
             case Cancelled(request, path):
-                self._cancelled.setdefault(request, set()).add(path)
-        self._ages.append((at_s, record))
+                scopes = self._cancelled.setdefault(request, set())
+                is_new = path not in scopes
+                scopes.add(path)
+        if is_new:  # a reader that begins again hears all of it again
+            self._ages.append((at_s, record))
         self.on_over(record)
 
     def _forget_old(self) -> None:
         oldest = time.time() - self._keep_s
-        gone = 0
-        while gone < len(self._ages) and self._ages[gone][0] < oldest:
-            record = self._ages[gone][1]
-            match record:
-                case Ended(request, stage, path, attempt) if self._ended.get((request, stage, path)) == attempt:
-                    del self._ended[request, stage, path]
+        while self._ages and self._ages[0][0] < oldest:
+            match self._ages.popleft()[1]:
+                case Ended(request, stage, path, attempt):
+                    if self._ended.get((request, stage, path)) == attempt:
+                        del self._ended[request, stage, path]
                 case Cancelled(request, path):
-                    self._cancelled.get(request, set()).discard(path)
-            gone += 1
-        del self._ages[:gone]
-        for request in [r for r, scopes in self._cancelled.items() if not scopes]:
-            del self._cancelled[request]
+                    scopes = self._cancelled.get(request, set())
+                    scopes.discard(path)
+                    if not scopes:
+                        self._cancelled.pop(request, None)

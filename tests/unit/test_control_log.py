@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +14,13 @@ from alto_streams.records import Call, Cancelled, Ended, Home, Work, encode
 
 
 class Consumer:
-    """A consumer of one partition; one that is `broken` can neither be read nor stopped."""
+    """A consumer of one partition; one that is `broken` can neither be read nor stopped, or breaks off at its end."""
 
-    def __init__(self, values: list[bytes], is_broken: bool) -> None:
+    def __init__(
+        self, values: list[bytes], is_broken: bool, at_ms: int = 4_102_444_800_000, breaks: bool = False
+    ) -> None:
         self._values, self._is_broken, self._position = values, is_broken, 0
+        self._at_ms, self._breaks = at_ms, breaks
 
     async def start(self) -> None:
         if self._is_broken:
@@ -41,9 +45,11 @@ class Consumer:
 
     async def getmany(self, timeout_ms: int) -> dict[Any, list[Any]]:
         if self._position == len(self._values):
+            if self._breaks:
+                raise KafkaError
             await asyncio.Event().wait()
         self._position += 1
-        record = SimpleNamespace(value=self._values[self._position - 1], timestamp=4_102_444_800_000)
+        record = SimpleNamespace(value=self._values[self._position - 1], timestamp=self._at_ms)
         return {0: [record]}
 
 
@@ -61,4 +67,23 @@ async def test_it_is_read_to_its_end_whatever_happens_to_its_consumer() -> None:
     assert not control.is_over(work("a", 2))
     assert control.is_over(work("b", 7))
     assert not control.is_over(work("c", 1))
+    await control.stop()
+
+
+async def test_it_remembers_what_it_has_heard_once_and_not_for_longer_than_it_must() -> None:
+    values = [encode(Ended("a", "claims", "0/1", 1)), encode(Cancelled("b", "0")), encode(Cancelled("b", ""))]
+    now_ms = int(time.time() * 1000)
+    consumers = [Consumer(values, False, now_ms), Consumer(values, False, now_ms, breaks=True)]
+    control, heard = ControlLog(lambda: consumers.pop(), ["control.factcheck"], 600.0), asyncio.Semaphore(0)
+    control.on_over = lambda record: heard.release()
+    await control.start()
+    async with asyncio.timeout(5.0):
+        for _ in range(2 * len(values)):  # the second consumer reads all of it again
+            await heard.acquire()
+    assert len(control) == len(values)
+    control._keep_s = -60.0
+    control._forget_old()
+    assert len(control) == 0
+    assert (control._ended, control._cancelled) == ({}, {})
+    assert not control.is_over(work("a", 1))
     await control.stop()
