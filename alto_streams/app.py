@@ -146,6 +146,7 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     async def work(stream: Any) -> None:
         agent = LMAgent(engine, control, app.sender)
         control.on_over = agent.on_over
+        app.watch.excuse, app.watch.moves = lambda: agent.waits_for, lambda: agent.pieces
         pool = Pool(agent, slots, app.sender.send_all)
         try:
             await control.start()
@@ -171,6 +172,8 @@ def egress_app(config: Settings, pipeline: Pipeline) -> App:
     client = redis.asyncio.Redis.from_url(config.redis, socket_timeout=5.0, socket_connect_timeout=2.0)
     egress = Egress(client, pipeline.name, ResultsReplay(config, pipeline.name), config)
     decode = decoder(Event)
+    app.watch.excuse = lambda: egress.waits_for
+    app.watch.moves = lambda: egress.statistics.added + egress.statistics.duplicates
 
     async def publish(partition: int, polled: list[Polled]) -> None:
         records, letters = [], []

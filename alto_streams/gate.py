@@ -78,8 +78,8 @@ class Gate(Generic[TP]):
         return None if prefix is None else prefix.generation
 
     def unfinished(self) -> int:
-        """How many delivered records hold the gate, over all partitions."""
-        return sum(len(prefix.waiting) - len(prefix.finished) for prefix in self._partitions.values())
+        """How many delivered records hold the gate, over all partitions. May be asked from another thread."""
+        return sum(len(prefix.waiting) - len(prefix.finished) for prefix in list(self._partitions.values()))
 
     def revoke(self, tps: Iterable[TP]) -> None:
         """Forgets partitions: they are no longer assigned, or are about to be delivered anew."""

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     control_keep_s: float = Field(default=600.0, gt=0)
     max_body_bytes: int = Field(default=262_144, ge=1_024)
     send_timeout_s: float = Field(default=5.0, gt=0)
+    # a worker ends that makes no progress for so long while records wait, but at least twice silence_s; 0: never
+    watchdog_s: float = Field(default=120.0, ge=0)
 
     # client events in Redis: entries a request, seconds kept after the last event and after the end
     events_max: int = Field(default=50_000, ge=100)

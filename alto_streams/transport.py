@@ -170,6 +170,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def __init__(self, transport: Any, callback: Callable[[Any], Any], *args: Any, **kwargs: Any) -> None:
         self.gate = Gate()
+        self.finished = 0  # records, since the start
         self._acks_enabled = transport.app.topics.acks_enabled_for
         self._conduct = callback
         super().__init__(transport, self._deliver, *args, **kwargs)
@@ -205,8 +206,17 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 message.tp, message.offset, message.generation_id
             )
             self._n_acked += changed
+            self.finished += changed
             notify(self._waiting_for_ack)
             return bool(changed)
+
+    def sources(self) -> set[TP]:
+        """The partitions that this worker owns and finishes records of: no changelogs. Any thread may ask."""
+        try:
+            owned = self.assignment()
+        except driver.ConsumerNotStarted:
+            return set()
+        return {tp for tp in owned if self._acks_enabled(tp.topic) and not self._is_changelog_tp(tp)}
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         self._fold_inlined_acks()

@@ -21,6 +21,7 @@ from alto_streams.parts import bootstrap_servers
 from alto_streams.sender import Sender
 from alto_streams.settings import ConfigError, Settings
 from alto_streams.transport import Transport
+from alto_streams.watch import Watch
 
 # Their DEBUG records are built for every record on the hot path, whatever the level of the root logger.
 HOT_LOGGERS = ("faust.topics", "faust.tables.recovery", "aiokafka.producer", "aiokafka.conn", "aiokafka.consumer")
@@ -29,19 +30,35 @@ TALKATIVE = ("faust", "mode", "aiokafka", "aiohttp.access")
 
 
 class App(faust.App):  # type: ignore[misc]
-    """A Faust app over our transport. `sender` sends records; `fence` says whether this worker may."""
+    """A Faust app over our transport. `sender` sends records; `fence` says whether this worker may.
+
+    `watch` ends the process once it has stalled.
+    """
 
     logger = logging.getLogger("faust.app")
 
-    def __init__(self, app_id: str, *, fetch_max_wait_ms: int, session_s: float, **options: Any) -> None:
-        self.fetch_max_wait_ms = fetch_max_wait_ms
-        self.fence = Fence(app_id, session_s)
+    def __init__(self, app_id: str, config: Settings, **options: Any) -> None:
+        self.fetch_max_wait_ms = config.fetch_max_wait_ms
+        self.fence = Fence(app_id, config.session_timeout_s)
+        # A silent engine is given up after `silence_s`, and that counts as progress: it must come first.
+        patience_s = max(config.watchdog_s, 2 * config.silence_s) if config.watchdog_s else 0.0
+        self.watch = Watch(self, app_id, config.broker, patience_s)
         super().__init__(app_id, **options)
 
     @property
     def sender(self) -> Sender:
         """Sends straight through the idempotent producer, once the app has started."""
         return cast(Sender, self.producer.sender)
+
+    async def on_start(self) -> None:
+        """Watches over the start as well: a worker may stall before it has begun."""
+        await super().on_start()
+        self.watch.start()
+
+    async def on_stop(self) -> None:
+        """A worker that stops makes no progress, and that is all right."""
+        await self.watch.stop()
+        await super().on_stop()
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
@@ -80,7 +97,7 @@ def new_app(
         "stream_processing_timeout": longest_call_s,
         **options,
     }
-    app = App(app_id, fetch_max_wait_ms=settings.fetch_max_wait_ms, session_s=settings.session_timeout_s, **chosen)
+    app = App(app_id, settings, **chosen)
     setup_prometheus_sensors(app, pattern="/metrics", registry=registry or CollectorRegistry(), name_prefix="alto")
     if settings.group_instance_id is None:
         weakref.finalize(app, shutil.rmtree, chosen["datadir"], ignore_errors=True)

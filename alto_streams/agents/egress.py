@@ -121,6 +121,7 @@ class Egress:
         self._script = ""
         self._encoder = msgspec.json.Encoder()
         self.statistics = Statistics()
+        self.waits_for: str | None = None  # a Redis that cannot be reached
 
     async def publish(self, batch: Sequence[Record]) -> None:
         """Returns when Redis has all of the batch, which may then be acknowledged; waits while Redis cannot be reached.
@@ -217,10 +218,12 @@ class Egress:
             except UNREACHABLE as error:
                 wait = backoff.next_s()
                 self.statistics.waits += 1
+                self.waits_for = f"redis at {self._address}: {type(error).__name__}"
                 log.warning(
                     "redis at %s: %s; results.%s waits, trying again in %.1f s",
                     *(self._address, type(error).__name__, self._pipeline, wait),
                 )
                 await asyncio.sleep(wait)
             else:
+                self.waits_for = None
                 return reply

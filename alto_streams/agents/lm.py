@@ -49,6 +49,8 @@ class LMAgent:
         self._engine, self._control, self._log = engine, control, log_
         self._engine_down = True  # until it has said otherwise: a run that cannot begin would use up an attempt
         self._running: dict[tuple[str, str, str], tuple[int, asyncio.Task[None]]] = {}
+        self.waits_for: str | None = None  # an engine that cannot be reached
+        self.pieces = 0  # that the engine has given since the start
 
     async def handle(self, work: Work, pipeline: str) -> None:
         """Make one attempt of one call. When it returns the work item may be acknowledged.
@@ -113,6 +115,7 @@ class LMAgent:
                 log.warning("%s: a run of attempt %d broke off: %s", work.request, work.attempt, error)
                 await asyncio.sleep(wait_s)
             except EngineUnavailable as error:
+                self.waits_for = str(error)
                 asked_s = min(getattr(error, "retry_after_s", None) or 0.0, PATIENCE_MOST_S)
                 wait_s = asked_s * random.uniform(1.0, 1.25) or backoff.next_s()
                 log.warning("%s; waiting %.1f s", error, wait_s)
@@ -122,9 +125,10 @@ class LMAgent:
         while True:
             try:
                 await self._engine.ready()
-                self._engine_down = False
+                self._engine_down, self.waits_for = False, None
                 return
             except EngineUnavailable as error:
+                self.waits_for = str(error)
                 wait_s = backoff.next_s()
                 log.warning("%s; waiting %.1f s", error, wait_s)
                 await asyncio.sleep(wait_s)
@@ -144,6 +148,8 @@ class LMAgent:
         try:
             async with contextlib.aclosing(pieces):  # type: ignore[type-var]
                 async for last in pieces:
+                    self.waits_for = None
+                    self.pieces += 1
                     await run.add(last)
         except CallRejected as error:
             log.warning("%s: the engine %s refuses the call: %s", work.request, self._engine.name, error.cause)

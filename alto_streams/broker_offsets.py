@@ -1,0 +1,73 @@
+"""How far a consumer group is behind its topics, asked of the broker itself, apart from any consumer of the group."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from alto_streams.parts import PartDown, bootstrap_servers, redacted
+
+ANSWER_S = 10.0
+
+
+class BrokerOffsets:
+    """Asks over a connection of its own, opened when it is needed and again after a failure.
+
+    It never joins the group: it only reads what the group has committed.
+    """
+
+    def __init__(self, broker: str, group: str) -> None:
+        self._broker, self._group = broker, group
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def lags(
+        self, partitions: Collection[TopicPartition], position: Callable[[Any], int | None] = lambda tp: None
+    ) -> dict[TopicPartition, int]:
+        """How many records of each partition are not finished: from the end back to what is committed, or `position`.
+
+        `position`: how far a partition is finished, where that is known to be further than what is committed.
+
+        Raises:
+            PartDown: the broker does not answer.
+        """
+        if not partitions:
+            return {}
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                consumer = self._consumer or await self._connected()
+                tps = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
+                committed = await consumer._coordinator.fetch_committed_offsets(tps)
+                starts = {tp: at.offset for tp, at in committed.items() if at.offset >= 0}
+                fresh = [tp for tp in tps if tp not in starts]
+                starts |= await consumer.beginning_offsets(fresh) if fresh else {}
+                ends = await consumer.end_offsets(tps)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            detail = f"it does not tell how far behind {self._group} is ({type(error).__name__})"
+            raise PartDown("the broker", redacted(self._broker), detail, "start it, or see its log") from error
+        return {tp: max(0, ends[tp] - max(starts[tp], position(tp) or 0)) for tp in tps}
+
+    async def close(self) -> None:
+        """Closes the connection; the next question opens another."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    await consumer.stop()
+
+    async def _connected(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers(self._broker),
+            client_id="alto-watchdog",
+            group_id=self._group,
+            enable_auto_commit=False,
+        )
+        self._consumer = consumer
+        await consumer.start()
+        return consumer
