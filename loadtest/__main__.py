@@ -65,7 +65,7 @@ def memory(
 ) -> None:
     """Memory of every process after 10,000 requests against that after 1,000, with a short horizon; about 8 minutes."""
     try:
-        figures = measure_memory(*((100, 400) if quick else (1_000, 10_000)))
+        figures = measure_memory(100, 400, at_once=8, horizon_s=10) if quick else measure_memory(1_000, 10_000)
     except* (MemoryFailed, PartFailed, Unavailable) as group:
         typer.echo(f"memory: {group.exceptions[0]}", err=True)
         raise typer.Exit(1) from None

@@ -25,7 +25,6 @@ from loadtest.kafka import kafka_version
 from loadtest.machine import commit, machine
 from loadtest.systems import System, system
 
-HORIZON_S = 20.0
 FORGOTTEN_S = 90.0
 REST_S = 1.0
 ROWS = "alto_rows "
@@ -35,7 +34,7 @@ class MemoryFailed(Exception):
     """The benchmark could not be carried out, or something was not forgotten; says what."""
 
 
-def measure(first: int, last: int, at_once: int = 32) -> dict[str, Any]:
+def measure(first: int, last: int, *, at_once: int = 32, horizon_s: float = 20.0) -> dict[str, Any]:
     """Memory of every process after `first` and after `last` requests, in KiB, and the growth between them in percent.
 
     Raises:
@@ -44,19 +43,19 @@ def measure(first: int, last: int, at_once: int = 32) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory(prefix="alto-memory-", ignore_cleanup_errors=True) as name:
         before = machine()
-        figures = asyncio.run(_run(Path(name), first, last, at_once))
+        figures = asyncio.run(_run(Path(name), first, last, at_once, horizon_s))
     return {
         **figures,
         "broker": f"Apache Kafka {kafka_version()}",
         "machine": before,
         "commit": commit(),
-        "settings": {"horizon_s": HORIZON_S, "at_once": at_once, "workers_per_stage": 1},
+        "settings": {"horizon_s": horizon_s, "at_once": at_once, "workers_per_stage": 1},
     }
 
 
-async def _run(folder: Path, first: int, last: int, at_once: int) -> dict[str, Any]:
+async def _run(folder: Path, first: int, last: int, at_once: int, horizon_s: float) -> dict[str, Any]:
     (folder / "recording").write_text("")
-    bounds: dict[str, Any] = {"horizon_s": HORIZON_S, "control_keep_s": HORIZON_S, "events_done_ttl_s": int(HORIZON_S)}
+    bounds: dict[str, Any] = {"horizon_s": horizon_s, "control_keep_s": horizon_s, "events_done_ttl_s": int(horizon_s)}
     models = {small.MODEL: f"scripted:{folder / 'recording'}"}
     async with system(folder, "loadtest.small", models, workers=1, engine_slots=at_once, **bounds) as running:
         began = time.monotonic()
@@ -94,11 +93,12 @@ async def _lot(running: System, requests: int, at_once: int) -> tuple[dict[str, 
 
 async def _forgotten(running: System) -> None:
     """Waits until no stage has a row."""
-    deadline = time.monotonic() + HORIZON_S + FORGOTTEN_S
+    within_s = running.settings.horizon_s + FORGOTTEN_S
+    deadline = time.monotonic() + within_s
     async with httpx.AsyncClient() as http:
         while rows := await _rows(running, http):
             if time.monotonic() > deadline:
-                raise MemoryFailed(f"rows are still there {HORIZON_S + FORGOTTEN_S:g} s after the last request: {rows}")
+                raise MemoryFailed(f"rows are still there {within_s:g} s after the last request: {rows}")
             await asyncio.sleep(REST_S)
 
 
