@@ -128,14 +128,16 @@ class Oracle:
         return found
 
     def is_dead(self, where: Where) -> bool:
-        return any(
-            nth >= first and epoch < later
-            for depth, (nth, epoch) in enumerate(where)
-            for first, later in self.withdrawn.get(where[:depth], ())
-        )
+        withdrawn = self.withdrawn
+        for depth, (nth, epoch) in enumerate(where) if withdrawn else ():
+            for first, later in withdrawn.get(where[:depth], ()):
+                if nth >= first and epoch < later:
+                    return True
+        return False
 
     def is_cut_above(self, where: Where) -> bool:
-        return any(where[:depth] in self.cuts for depth in range(len(self.root) + 1, len(where)))
+        cuts = self.cuts
+        return bool(cuts) and any(where[:depth] in cuts for depth in range(len(self.root) + 1, len(where)))
 
     def is_void(self, fact: Fact) -> bool:
         """Whether a home would not tell it to the scope: it is dead, or lies below what was cut off."""
@@ -163,7 +165,10 @@ class Oracle:
         return self.closes.get(stream, {}).get(self._epoch(stream))
 
     def _epoch(self, stream: Where) -> int:
-        return max(0, *self.closes.get(stream, ()), *(epoch for _, epoch in self.withdrawn.get(stream, ())), 0)
+        epoch = max(self.closes.get(stream, (0,)), default=0)
+        for _, later in self.withdrawn.get(stream, ()):
+            epoch = max(epoch, later)
+        return epoch
 
     def is_complete(self, stream: Where) -> bool:
         """It has closed, and each of its children is accounted for by a fact that is not dead."""
