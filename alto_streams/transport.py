@@ -29,6 +29,7 @@ from alto_streams.producer import Producer, bootstrap, connected, faust_log
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25  # how long one fetch from aiokafka's buffer may wait; records wake it
+IDLE_S = 0.02
 REVOKED_WITHIN = 0.75  # of the rebalance timeout: a member that takes longer is expelled
 
 
@@ -184,6 +185,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109
         # A copy: the set changes while the consumer's thread reads it. A short wait: revocation waits for it to end.
         active = None if active_partitions is None else set(active_partitions)
+        if active is not None and not self.app.tables.recovery.completed.is_set():
+            # Faust lets sources flow before it has sought to what is committed, and then empties the queues: what was
+            # fetched and handed on in between would be lost.
+            active = {tp for tp in active if self._is_changelog_tp(tp)}
+            if not active:
+                await self.sleep(IDLE_S)
+                return {}
         self.not_waiting_next_records.clear()
         try:
             return await super()._getmany(active, min(timeout, POLL_S))
@@ -258,6 +266,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
         What takes too long is given up: a worker that kept its group waiting would be expelled, and lose it anyway.
         """
+        self.app.tables.recovery.completed.clear()  # Faust leaves it set from the first assignment on
         self.stop_flow()
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
