@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from alto_streams.errors import Fenced
 from alto_streams.parts import bootstrap_servers
 from alto_streams.tables.merge import Row, decode_key, encode_key, encode_value
 from alto_streams.tables.store import Put, RowTable
+from alto_streams.transport import Consumer
 from alto_streams.worker import App, new_app
 from tests.broker.brokers import Server
 from tests.broker.faust_apps import agent, create_topics, make_app, running, settings_for, unique, until
@@ -169,3 +171,37 @@ async def test_rows_move_with_their_partitions(kafka: Server, tmp_path: Path) ->
             await until(lambda: len(first.seen) == len(second.seen) == 2, "each its own records")
         await first.wait(4)
         assert [key for key, _ in first.rows.items(moved)] == [f"row{moved}"]
+
+
+async def test_no_record_is_lost_while_its_offsets_are_sought(
+    kafka: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker is slow to tell what is committed. Faust empties its queues when it goes on after that."""
+    seek = Consumer.perform_seek
+
+    async def seek_late(self: Any) -> None:
+        await asyncio.sleep(0.5)
+        await seek(self)
+        await asyncio.sleep(0.5)
+
+    monkeypatch.setattr(Consumer, "perform_seek", seek_late)
+    app_id, topic = unique("sought"), unique("sought-src")
+    await create_topics(kafka.url, 1, topic)
+    await create_topics(kafka.url, 1, f"{app_id}-rows-changelog", **{"cleanup.policy": "compact"})
+    # A row to be read back, so that the fetcher runs already.
+    await write(kafka.url, f"{app_id}-rows-changelog", encode_key("k", 1), encode_value(0, b"row"))
+    for number in range(20):
+        await write(kafka.url, topic, b"k", b"%d" % number)
+    app = new_app(app_id, settings_for(kafka.url, tmp_path))
+    rows, recovered, seen = RowTable(app, "rows"), app.tables.recovery.completed, list[int]()
+
+    @agent(app, topic)
+    async def hold(stream: Any) -> None:
+        async for event in stream.noack().events():
+            seen.append(event.message.offset)
+            await recovered.wait()
+
+    async with running(app):
+        await until(lambda: bool(seen) and seen[-1] == 19, f"all seen: {seen}")
+        assert rows.active == {0}
+    assert seen == list(range(20))
