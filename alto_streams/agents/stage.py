@@ -18,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
+from alto_streams.agents.batch import Batch
 from alto_streams.agents.insist import insist
 from alto_streams.agents.letters import Origin, letter_of
 from alto_streams.agents.maps import MapRunner
@@ -69,15 +70,6 @@ class Polled(Origin, Protocol):
     def at_ms(self) -> int: ...
 
 
-class _Batch:
-    """What one batch has done so far, by row: the records applied, what they ask for, and outboxes to send again."""
-
-    def __init__(self) -> None:
-        self.applied: dict[str, list[tuple[HomeRecord, At]]] = {}
-        self.decided: dict[str, list[Instruction]] = {}
-        self.again: dict[str, list[Instruction]] = {}
-
-
 class StageAgent:
     """The home of one stage's calls, for the partitions that this worker owns."""
 
@@ -96,6 +88,7 @@ class StageAgent:
         self._root_topic = home_topic(pipeline.name, pipeline.root)
         self._machine, self._rows, self._send_all, self._horizon_ms = machine, rows, send_all, horizon_ms
         self._live: dict[int, dict[str, Row]] = {}
+        self._batches: dict[int, Batch] = {}  # in flight, one a partition
         self._timers = Timers(self._silent)
         self._maps = MapRunner(pipeline, stage, self._append, maps_at_once)
 
@@ -105,7 +98,7 @@ class StageAgent:
         Raises:
             Fenced: another worker may own the partition by now.
         """
-        batch = _Batch()
+        batch = self._batches[partition] = Batch()
         try:
             await self._work(partition, polled, batch)
         except BaseException as error:
@@ -120,8 +113,10 @@ class StageAgent:
                 return await self._too_large(partition, polled[0], error)
             for each in polled:
                 await self.handle(partition, [each])
+        finally:
+            self._batches.pop(partition, None)
 
-    async def _work(self, partition: int, polled: Sequence[Polled], batch: _Batch) -> None:
+    async def _work(self, partition: int, polled: Sequence[Polled], batch: Batch) -> None:
         for each in polled:
             try:
                 self._take(partition, each, batch)
@@ -146,7 +141,7 @@ class StageAgent:
             resumed = self._machine.resume(row, At(self._topic, partition, row.offset, now_ms))
             await self._carry_out(partition, [(key, resumed)])
             if row.finished is not None:
-                del self._live[partition][key]
+                self._live[partition].pop(key, None)
 
     def give_up(self, partition: int) -> None:
         """The partition has another owner: stop what was going on for it."""
@@ -156,13 +151,16 @@ class StageAgent:
         self._maps.drop(partition)
 
     async def sweep(self, now_ms: int) -> int:
-        """Delete what is left of requests older than the horizon. Returns how many."""
+        """Delete what is left of requests older than the horizon, but for rows in hand. Returns how many."""
         dropped = 0
         for partition, live in list(self._live.items()):
-            old = [key for key, _ in self._rows.items(partition) if created_ms(key) + self._horizon_ms < now_ms]
+            batch = self._batches.get(partition, Batch())
+            stored = [key for key, _ in self._rows.items(partition)]
             # A record that changed nothing leaves a row in memory that was never stored.
-            unstored = [key for key in live if created_ms(key) + self._horizon_ms < now_ms]
-            for key in {*old, *unstored}:
+            past = {key for key in (*stored, *live) if created_ms(key) + self._horizon_ms < now_ms}
+            past = {key for key in past if not batch.has_in_hand(key)}
+            old = [key for key in stored if key in past]
+            for key in past:
                 live.pop(key, None)
                 self._machine.forget(key)
                 self._timers.forget(partition, key)
@@ -177,7 +175,7 @@ class StageAgent:
             self.give_up(partition)
         await self._maps.stop()
 
-    def _take(self, partition: int, polled: Polled, batch: _Batch) -> None:
+    def _take(self, partition: int, polled: Polled, batch: Batch) -> None:
         record = _decode(polled.value)
         key = record.id if isinstance(record, Request) else record.request
         live = self._live.setdefault(partition, {})
@@ -208,7 +206,7 @@ class StageAgent:
         batch.applied.setdefault(key, []).append((record, at))
         batch.decided.setdefault(key, []).extend(decided)
 
-    def _undo(self, partition: int, key: str, batch: _Batch) -> None:
+    def _undo(self, partition: int, key: str, batch: Batch) -> None:
         """A record has left a row half changed: rebuild the row from the stored one and the batch's good records."""
         self._live[partition].pop(key, None)
         self._machine.forget(key)
