@@ -48,6 +48,7 @@ from alto_streams.worker import App, new_app
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 60.0
+CHECK_REDIS_EVERY_S = 1.0
 
 
 def create_app(role: str, config: Settings | None = None) -> App:
@@ -187,6 +188,11 @@ def egress_app(config: Settings, pipeline: Pipeline) -> App:
             await insist(lambda: app.sender.send_all(letters))
         if records:
             await egress.publish(records)
+
+    @app.timer(interval=CHECK_REDIS_EVERY_S)  # type: ignore[untyped-decorator]
+    async def check() -> None:
+        committed = app.consumer._committed_offset
+        await egress.check({tp.partition: committed.get(tp) or 0 for tp in app.consumer.sources()})
 
     _pumped(app, topic_names.results_topic(pipeline.name), publish)
     serve_readiness(app)
