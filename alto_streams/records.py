@@ -1,9 +1,8 @@
 """What travels on topics.
 
 Every record is JSON with a `type` tag, so that any Kafka tool can show it; msgspec checks the types on the way in.
-A path travels in its wire form (see `ancestry`), at most 16 bytes a level. Times are milliseconds since the epoch
-and come from the log, never from the clock of the one who decides. Topics and what they carry:
-
+A path travels in its wire form (see `ancestry`), at most 16 bytes a level. Times are the log's, in ms since the epoch.
+Topics and what they carry:
     requests.<pipeline>          Request
     chunks.<pipeline>.<stage>    `HomeRecord`: Request | Items | Start | Chunk | Result | Timer | Cancel | ...
     work.<pipeline>.<stage>      Work
@@ -277,10 +276,11 @@ class Ended(Wire, frozen=True, tag="ended"):
 
 
 class Cancelled(Wire, frozen=True, tag="cancelled"):
-    """Everything at and below `path` is over."""
+    """Everything at and below `path` is over; if `stages` are named, only the calls of those."""
 
     request: str
     path: str
+    stages: list[str] = []
 
 
 ControlRecord = Ended | Cancelled

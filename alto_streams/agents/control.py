@@ -28,6 +28,17 @@ _decode: Callable[[bytes], ControlRecord] = decoder(ControlRecord)  # type: igno
 Over = Callable[[ControlRecord], None]
 
 
+def covers(record: ControlRecord, request: str, stage: str, path: str, attempt: int) -> bool:
+    """Whether this says that an attempt, its call or a scope above it is over."""
+    match record:
+        case Ended():
+            ended = (record.request, record.stage, record.path)
+            return ended == (request, stage, path) and record.attempt >= attempt
+        case Cancelled():
+            is_meant = not record.stages or stage in record.stages
+            return record.request == request and is_meant and is_under(path, record.path)
+
+
 class ControlLog:
     """What is over, remembered for `keep_s`. Whoever sets `on_over` hears every record as it is read."""
 
@@ -35,7 +46,7 @@ class ControlLog:
         self._new_consumer, self._topics, self._keep_s = new_consumer, topics, keep_s
         self.on_over: Over = lambda record: None
         self._ended: dict[tuple[str, str, str], int] = {}
-        self._cancelled: dict[str, set[str]] = {}
+        self._cancelled: dict[str, list[Cancelled]] = {}
         self._ages: deque[tuple[float, ControlRecord]] = deque()
         self._caught_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -63,7 +74,8 @@ class ControlLog:
         """Whether this attempt, its call or a scope above it has ended."""
         if self._ended.get((work.request, work.stage, work.path), -1) >= work.attempt:
             return True
-        return any(is_under(work.path, scope) for scope in self._cancelled.get(work.request, ()))
+        scopes = self._cancelled.get(work.request, ())
+        return any(covers(scope, work.request, work.stage, work.path, work.attempt) for scope in scopes)
 
     async def start(self) -> None:
         """Read the topics to their end, then go on reading in the background."""
@@ -122,10 +134,11 @@ class ControlLog:
                 is_new = attempt > self._ended.get(key, -1)
                 if is_new:
                     self._ended[key] = attempt
-            case Cancelled(request, path):
-                scopes = self._cancelled.setdefault(request, set())
-                is_new = path not in scopes
-                scopes.add(path)
+            case Cancelled(request):
+                scopes = self._cancelled.setdefault(request, [])
+                is_new = record not in scopes
+                if is_new:
+                    scopes.append(record)
         if is_new:  # a reader that begins again hears all of it again
             self._ages.append((at_s, record))
         self.on_over(record)
@@ -137,8 +150,8 @@ class ControlLog:
                 case Ended(request, stage, path, attempt):
                     if self._ended.get((request, stage, path)) == attempt:
                         del self._ended[request, stage, path]
-                case Cancelled(request, path):
-                    scopes = self._cancelled.get(request, set())
-                    scopes.discard(path)
+                case Cancelled(request) as scope:
+                    scopes = self._cancelled[request]
+                    scopes.remove(scope)
                     if not scopes:
-                        self._cancelled.pop(request, None)
+                        del self._cancelled[request]

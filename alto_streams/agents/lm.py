@@ -20,12 +20,11 @@ from collections import deque
 from typing import Any, Protocol
 
 from alto_streams.agents.coalesce import Coalescer, Gathered
-from alto_streams.agents.control import ControlLog
-from alto_streams.ancestry import is_under
+from alto_streams.agents.control import ControlLog, covers
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.models.protocol import CallRejected, Engine, EngineBroke, EngineUnavailable, Piece
 from alto_streams.parts import Backoff
-from alto_streams.records import Cancelled, Chunk, ControlRecord, End, Ended, Poison, Start, Status, Work, encode
+from alto_streams.records import Chunk, ControlRecord, End, Poison, Start, Status, Work, encode
 
 log = logging.getLogger(__name__)
 
@@ -92,16 +91,7 @@ class LMAgent:
     def on_over(self, record: ControlRecord) -> None:
         """The control log says that something is over: abort its runs."""
         for (request, stage, path), (attempt, task) in list(self._running.items()):
-            match record:
-                case Ended() as ended:
-                    over = (ended.request, ended.stage, ended.path) == (
-                        request,
-                        stage,
-                        path,
-                    ) and ended.attempt >= attempt
-                case Cancelled() as cancelled:
-                    over = cancelled.request == request and is_under(path, cancelled.path)
-            if over:
+            if covers(record, request, stage, path, attempt):
                 task.cancel()
 
     async def _until_done(self, work: Work, pipeline: str) -> None:

@@ -127,7 +127,7 @@ class StageMachine:
             out.append(self._outputs.event(request.id, EventKind.ACCEPTED, "", 0, at, {"mode": request.context.mode}))
             if request.context.deadline_ms is not None:
                 out.append(Arm("", DEADLINE, 0, request.context.deadline_ms))
-        return out + self._advance(row, request.id, at)
+        return out + self._advance(row, request.id, at, may_end_early=True)
 
     def _advance(self, row: Row, request: str, at: At, *, may_end_early: bool = False) -> list[Instruction]:
         if not self._is_root:
@@ -189,6 +189,7 @@ class StageMachine:
                 return []
             told = msgspec.structs.replace(cancel, context=row.context)
             derived = [n for n in self._pipeline.stages[stage].node.derived if n != self._stage.name]
+            out.append(self._outputs.control(Cancelled(request, path, derived)))  # sooner than by way of their homes
             out += [self._outputs.to_stage(name, request, told) for name in derived]
             out.append(self._outputs.cancelled(cancel, derived, at))
         else:
@@ -226,9 +227,10 @@ class StageMachine:
         return out + self._forget(row, request, status)
 
     def _forget(self, row: Row, request: str, status: Status) -> list[Instruction]:
+        out = self._calls.abandon(row, request)
         row.finish(status)
         self._calls.forget(request)
-        return []
+        return out
 
     def _finished(self, row: Row, record: HomeRecord) -> list[Instruction]:
         if isinstance(record, Start):

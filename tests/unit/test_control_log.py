@@ -7,10 +7,11 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from aiokafka.errors import KafkaError
 
-from alto_streams.agents.control import ControlLog
-from alto_streams.records import Call, Cancelled, Ended, Home, Work, encode
+from alto_streams.agents.control import ControlLog, covers
+from alto_streams.records import Call, Cancelled, ControlRecord, Ended, Home, Work, encode
 
 
 class Consumer:
@@ -59,6 +60,11 @@ def work(request: str, attempt: int) -> Work:
 
 async def test_it_is_read_to_its_end_whatever_happens_to_its_consumer() -> None:
     values = [encode(Ended("a", "claims", "0/1", 1)), encode(Cancelled("b", "0"))]
+    values += [
+        encode(Cancelled("d", "0", ["claims"])),
+        encode(Cancelled("e", "0", ["verdict"])),
+        encode(Cancelled("f", "1")),
+    ]
     consumers = [Consumer(values, False), Consumer(values, True)]
     control = ControlLog(lambda: consumers.pop(), ["control.factcheck"], 600.0)
     async with asyncio.timeout(5.0):
@@ -66,8 +72,30 @@ async def test_it_is_read_to_its_end_whatever_happens_to_its_consumer() -> None:
     assert control.is_over(work("a", 1))
     assert not control.is_over(work("a", 2))
     assert control.is_over(work("b", 7))
+    assert control.is_over(work("d", 1))
     assert not control.is_over(work("c", 1))
+    assert not control.is_over(work("e", 1))
+    assert not control.is_over(work("f", 1))
     await control.stop()
+
+
+@pytest.mark.parametrize(
+    ("record", "over"),
+    [
+        (Ended("a", "claims", "0/1", 2), True),
+        (Ended("a", "claims", "0/1", 1), False),
+        (Ended("a", "queries", "0/1", 2), False),
+        (Ended("a", "claims", "0", 2), False),
+        (Cancelled("a", ""), True),
+        (Cancelled("b", ""), False),
+        (Cancelled("a", "0"), True),
+        (Cancelled("a", "0/1", ["claims", "verdict"]), True),
+        (Cancelled("a", "0/1", ["verdict"]), False),
+        (Cancelled("a", "0/10", ["claims"]), False),
+    ],
+)
+def test_what_a_record_ends(record: ControlRecord, over: bool) -> None:
+    assert covers(record, "a", "claims", "0/1", 2) is over
 
 
 async def test_it_remembers_what_it_has_heard_once_and_not_for_longer_than_it_must() -> None:

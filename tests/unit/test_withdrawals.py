@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 import pytest
 
 from alto_streams.pipeline import Gather, Pipeline, Prompt
-from alto_streams.records import Cancel, Child, Close, Ended, EventKind, Items, Poison, Retract, Status, Timer
+from alto_streams.records import (
+    Cancel,
+    Cancelled,
+    Child,
+    Close,
+    Ended,
+    EventKind,
+    Items,
+    Poison,
+    Retract,
+    Status,
+    Timer,
+)
 from tests.unit.homes import REQUEST_ID, STOP, Home, arms, chunk, events, request, sent, start, works
 from tests.unit.redoing import (
     Fact,
@@ -175,6 +187,7 @@ class TestScopedCancel:
         for stage in ("facts", "notes", "judge"):
             assert [(each.stage, each.path) for each in cancels(out, stage)] == [("parts", "1")]
         assert cancels(out, "parts") == []
+        assert sent(out, "control.") == [Cancelled(REQUEST_ID, "1", ["facts", "notes", "judge"])]
         closed, done = events(out)
         assert (closed.kind, closed.stage, closed.path) == (EventKind.CLOSE, "parts", "1")
         assert json.loads(bytes(closed.body))["status"] == "cancelled"
