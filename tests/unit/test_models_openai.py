@@ -159,6 +159,16 @@ async def test_closing_the_stream_ends_the_run_in_the_server() -> None:
         await engine.close()
 
 
+async def test_a_stop_that_began_before_the_break_ends_the_run_in_the_server() -> None:
+    fake = FakeVllm()
+    async with serving(fake.app()) as address:
+        engine = OpenAIEngine(address)
+        fake.gate.clear()  # the server writes one character, which completes the stop, and would wait
+        assert await answer(engine, ask(stop=["he s", "e "]), "The") == ""
+        await until(lambda: fake.open == 0, "the server has noticed that the stream was closed")
+        await engine.close()
+
+
 def test_a_server_that_cannot_continue_a_turn_is_asked_to() -> None:
     call = Call(messages=[Message("user", "Check it."), Message("assistant", "The statement is")], max_tokens=4)
     body = DIALECTS["openai"].chat_body(call, "m", "")
