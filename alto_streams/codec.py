@@ -34,7 +34,7 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
     def decode(payload: bytes) -> T:
         try:
             return read.decode(payload)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             told = re.sub(r"(['\"]).*\1", "…", str(error), flags=re.DOTALL)  # it quotes an unknown tag or enum value
             raise Poison(f"undecodable record: {told}") from None
 

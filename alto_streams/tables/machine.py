@@ -92,13 +92,14 @@ class StageMachine:
             case Request():
                 return self._request(row, record, at)
             case Items():
+                self._check_stream(record.stage, record.path)
                 implied = self._dead.implied(record.stage, [record.path, *child_paths(record)])
                 out = self._withdraw(row, record.request, implied, at)
                 self._joins.absorb_items(row, record)
                 return out + self._advance(row, record.request, at, may_end_early=record.close is not None)
             case Retract():
                 cut = Cut(record.stage, record.path, record.first, record.epoch)
-                parse_path(record.path)
+                self._check_stream(record.stage, record.path)
                 cuts = [*self._dead.implied(record.stage, [record.path]), cut]
                 return self._withdraw(row, record.request, cuts, at) + self._advance(row, record.request, at)
             case Start():
@@ -119,6 +120,12 @@ class StageMachine:
                 return self._forget(row, record.request, Status.OK)
             case _:
                 raise Poison(f"{self._stage.name}: a record of type {type(record).__name__} is not understood")
+
+    def _check_stream(self, stage: str, path: str) -> None:
+        # A record of another version of the pipeline can be read, and means nothing here.
+        found = self._pipeline.stages.get(stage)
+        if found is None or len(parse_path(path)) != found.node.depth:
+            raise Poison(f"{self._stage.name}: there is no such stream (its stage, or the depth of its path)")
 
     def _request(self, row: Row, request: Request, at: At) -> list[Instruction]:
         self._joins.absorb_request(row, request)

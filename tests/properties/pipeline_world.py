@@ -83,6 +83,7 @@ class Home:
     def __init__(self, shape: Shape, stage: str) -> None:
         self.machine = StageMachine(shape.pipeline, stage, lambda *_: 0, Limits(MAX_ATTEMPTS, 1_000))
         self.stage, self.row, self.offset = stage, Row(), 0
+        self.told: list[tuple[HomeRecord, At]] = []
 
 
 class PipelineWorld:
@@ -170,7 +171,8 @@ class PipelineWorld:
         home = self.homes[stage]
         home.offset += 1
         self.now_ms += 1
-        out = home.machine.apply(home.row, record, At(f"chunks.shape.{stage}", 0, home.offset, self.now_ms))
+        home.told.append((record, At(f"chunks.shape.{stage}", 0, home.offset, self.now_ms)))
+        out = home.machine.apply(home.row, *home.told[-1])
         for each in out:
             if isinstance(each, Send):
                 self._note(home, each)
