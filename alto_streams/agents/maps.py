@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Child, Raw, Result, Status
+from alto_streams.records import Child, Poison, Raw, Result, Status
 
 log = logging.getLogger(__name__)
 
@@ -68,4 +69,10 @@ class MapRunner:
             log.warning("%s: request %s, path %s raised %s", self._stage.name, request, path, type(error).__name__)
             cause = f"{self._stage.name} raised {type(error).__name__}"
         status = Status.OK if cause is None else Status.FAILED
-        await self._append(partition, Result(request, path, attempt, uuid.uuid4().hex, children, status, cause))
+        result = Result(request, path, attempt, uuid.uuid4().hex, children, status, cause)
+        try:
+            await self._append(partition, result)
+        except Poison:
+            log.warning("%s: request %s, path %s: its result is too large", self._stage.name, request, path)
+            cause = f"{self._stage.name} returned more than a record may hold"
+            await self._append(partition, replace(result, children=[], status=Status.FAILED, cause=cause))
