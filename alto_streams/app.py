@@ -174,7 +174,8 @@ def egress_app(config: Settings, pipeline: Pipeline) -> App:
     egress = Egress(client, pipeline.name, ResultsReplay(config, pipeline.name), config)
     decode = decoder(Event)
     app.watch.excuse = lambda: egress.waits_for
-    app.watch.moves = lambda: egress.statistics.added + egress.statistics.duplicates
+    done = egress.statistics
+    app.watch.moves = lambda: done.added + done.duplicates + done.read_again
 
     async def publish(partition: int, polled: list[Polled]) -> None:
         records, letters = [], []

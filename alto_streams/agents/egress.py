@@ -90,6 +90,7 @@ class Statistics:
     duplicates: int = 0
     rebuilds: int = 0
     waits: int = 0
+    read_again: int = 0
 
 
 class ClientEventBody(msgspec.Struct, frozen=True):
@@ -164,6 +165,7 @@ class Egress:
             )
             floor = kept
             async for records in self._replay(partition, kept + 1, stop):
+                self.statistics.read_again += len(records)
                 alive = [record for record in records if not self._is_past(record.event.request)]
                 lost = await self._write(partition, alive, records[-1].offset, floor)
                 if lost is not None:  # again, meanwhile

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from alto_streams.agents import topic_admin
 from alto_streams.broker_offsets import BrokerOffsets
 from alto_streams.local.ports import free_ports
 from alto_streams.parts import PartDown, bootstrap_servers
-from alto_streams.records import Call, Home, Work, encode
+from alto_streams.records import Call, Event, EventKind, Home, Raw, Work, encode
 from alto_streams.request_ids import new_request_id
 from alto_streams.topics import load_topics
 from alto_streams.watch import EXIT_STALLED
@@ -124,17 +125,26 @@ def told_twice(started: Process, what: str) -> bool:
     return started.said().count(what) > 1
 
 
-async def test_an_lm_worker_that_waits_for_its_engine_is_left_alone(kafka: Server, tmp_path: Path) -> None:
+async def test_a_worker_that_waits_for_its_engine_or_for_redis_is_left_alone(kafka: Server, tmp_path: Path) -> None:
     await topic_admin.apply(kafka.url, load_topics(None).specs)
-    engine = f"http://{HOST}:{free_ports(1)[0]}/v1"
-    env = {"ALTO_BROKER": kafka.url, "ALTO_MODELS": f"judge=openai:{engine}#none", **SOON}
+    ports = free_ports(2)
+    engine, redis = f"http://{HOST}:{ports[0]}/v1", f"redis://{HOST}:{ports[1]}"
+    env = {"ALTO_BROKER": kafka.url, "ALTO_MODELS": f"judge=openai:{engine}#none", "ALTO_REDIS": redis, **SOON}
     work = Work(new_request_id(), "claims", "0", 1, Home("chunks.factcheck.claims", 0), "judge", Call([], 10))
-    with process("judge", ["worker", "--model", "judge"], tmp_path, env) as judge:
-        await append(kafka, "work.factcheck.claims", encode(work))
-        waits = "is left alone, for it waits: "
-        await until(lambda: told_twice(judge, waits), "told twice, its patience apart", LATE_S)
-        assert all(engine in line for line in judge.said().splitlines() if waits in line)
-        assert "has stalled" not in judge.said()
+    event = Event(work.request, EventKind.CHUNK, "answer", "", 0, 0, Raw(b"{}"))
+    await append(kafka, "work.factcheck.claims", encode(work))
+    await append(kafka, "results.factcheck", encode(event))
+    with (
+        process("judge", ["worker", "--model", "judge"], tmp_path, env) as judge,
+        process("egress", ["worker", "--egress"], tmp_path, env) as egress,
+    ):
+        for started, part in ((judge, engine), (egress, redis)):
+            waits = "is left alone, for it waits: "
+            told = partial(told_twice, started, waits)
+            await until(told, "told twice, its patience apart", LATE_S)
+            assert all(part in line for line in started.said().splitlines() if waits in line)
+            assert "has stalled" not in started.said()
+        egress.kill()  # asked to end, it would first wait for what it has begun
 
 
 async def test_how_far_a_group_is_behind_is_the_brokers_word(broker: Server) -> None:
