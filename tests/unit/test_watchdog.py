@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alto_streams.watch import Watch
 from alto_streams.watchdog import Sample, Watchdog
 
 PATIENCE_S = 120.0
@@ -83,6 +85,12 @@ def test_the_reason_says_how_long_and_what() -> None:
     assert said == (
         "nothing has moved for 120 s while a record waits; it has fetched none of them; its event loop is blocked"
     )
+
+
+def test_without_patience_nobody_is_watched() -> None:
+    before = threading.active_count()
+    Watch(None, "app", "kafka://127.0.0.1:1", 0.0).start()
+    assert threading.active_count() == before
 
 
 def test_what_it_waits_for_is_told() -> None:
