@@ -165,6 +165,12 @@ class Scope(msgspec.Struct, omit_defaults=True):
         self._unsettle(stream)
         return was_complete and not self.complete
 
+    def accounts_for(self, child: str) -> bool:
+        """Whether this child is accounted for, with all below it."""
+        parent, level = split_path(child)
+        stream = self.streams.get(parent)
+        return stream is not None and level.nth in stream.done and stream.redone.get(level.nth, 0) == level.epoch
+
     def is_closed_above(self, leaf: str) -> bool:
         """Whether every stream from the scope down to this leaf has closed."""
         path = parse_path(leaf)

@@ -147,7 +147,7 @@ class Result(Wire, frozen=True, tag="result"):
 class Timer(Wire, frozen=True, tag="timer"):
     """A silence that was armed at `mark`; void once the mark has advanced.
 
-    With `due`, the end of the time that a whole call has; its mark is the epoch that it was armed in.
+    With `due`, the end of the time that a whole call has, whatever its mark.
     """
 
     request: str

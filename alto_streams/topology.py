@@ -66,7 +66,8 @@ class Node:
     `depth`: the levels of its calls' paths. `scopes`: gathered parameter -> the chain of stages from the call's scope
     to the leaves. `barrier`: the chains, from the root, that must be complete before a call starts in barrier mode.
     `redoes`: a call that breaks begins again, and its children are withdrawn. `derived`: the stages whose inputs
-    descend from this one's items. `volatile`: what it gathers may be withdrawn once it is complete.
+    descend from this one's items. `below`: itself, and the stages whose items stand below its own. `volatile`: what it
+    gathers may be withdrawn once it is complete.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Node:
     routes: list[Route] = field(default_factory=list)
     redoes: bool = False
     derived: tuple[str, ...] = ()
+    below: tuple[str, ...] = ()
     volatile: bool = False
 
     @property
@@ -176,6 +178,7 @@ def connect(pipeline: str, nodes: dict[str, Node]) -> str:
             root.scopes[f"leaf:{node.name}"] = node.lineage
     for source in nodes.values():
         source.routes = [r for node in nodes.values() if (r := _route(source, node)) is not None]
+        source.below = tuple(n.name for n in nodes.values() if source.name in n.lineage)
         source.derived = tuple(n.name for n in nodes.values() if n is not source and n.descends_from(source.name))
     for node in nodes.values():  # each after the stages that it takes
         gathered = {stage for chain in node.scopes.values() for stage in chain}

@@ -168,6 +168,10 @@ class Calls:
                     out.append(Run(path, call.attempt))
         return out
 
+    def abandon(self, row: Row, request: str) -> list[Instruction]:
+        """The request is over: whoever still works on what has been withdrawn is to stop."""
+        return [told for path, call in row.calls.items() for told in self._abort(request, path, call)]
+
     def forget(self, request: str) -> None:
         """Drop what is kept in memory beside the row."""
         self._prompts.forget(request)

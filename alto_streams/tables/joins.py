@@ -8,6 +8,7 @@ before are complete for the whole request.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -64,7 +65,9 @@ class Joins:
         """Take back what a cut has made dead."""
         for table in (row.values, row.failures):
             for source in [source for source in table if self._dead.comes_through(source, cut)]:
-                kept = {p: v for p, v in table[source].items() if not self._dead.is_dead(row, source, p)}
+                # A call that has begun keeps what was cancelled after that: its prompt must not change.
+                is_dead = partial(self._dead.is_dead, row, source, cancelled=False)
+                kept = {p: v for p, v in table[source].items() if not is_dead(p)}
                 table[source] = kept  # type: ignore[assignment]
         # How the stream had ended is taken back with its children: it will end again, in the new epoch.
         row.failures.get(cut.stage, {}).pop(cut.stream, None)
@@ -81,12 +84,18 @@ class Joins:
         for scope, _, held in self._scopes_of(row, source):
             if held or not self._has_begun(row, path):
                 scope(path).cut_off(path)
+        was_there = path in row.values.get(source, {}) and not self._has_begun(row, path)
         for table in (row.values, row.failures):
             for name in [name for name in table if source in self._pipeline.lineage(name)]:
                 kept = {p: v for p, v in table[name].items() if not is_under(p, path) or self._has_begun(row, p)}
                 table[name] = kept  # type: ignore[assignment]
-        if self._node.takes(source) and source != self._node.driver:
+        if was_there and source != self._node.driver:
             row.failures.setdefault(source, {})[path] = row.cancelled[source][path]
+
+    def accounts_for(self, row: Row, source: str, path: str) -> bool:
+        """Whether all that the item of `source` at `path` can give to this stage's scopes is there already."""
+        scopes = [scope(path) for scope, _, _ in self._scopes_of(row, source)]
+        return bool(scopes) and all(scope.accounts_for(path) for scope in scopes)
 
     def pending(self, row: Row) -> list[str]:
         """The paths of calls that a driver has asked for and that have not been opened, or are to begin anew."""
@@ -125,6 +134,7 @@ class Joins:
                 failed = {p: c for p, c in row.failures.get(each.source, {}).items() if is_under(p, path)}
                 if final:
                     found = {p: v for p, v in found.items() if self._is_final(row, each, path, p)}
+                    failed = {p: c for p, c in failed.items() if self._is_final(row, each, path, p)}
                 items = {p: msgspec.json.decode(found[p], type=kind) for p in sorted(found, key=_in_order)}
                 complete = self._completed(row, each.parameter, path)
                 arguments[each.parameter] = Gather(items, failed, complete=complete)
@@ -167,9 +177,8 @@ class Joins:
         return call is not None and call.is_over
 
     def _is_final(self, row: Row, gathered: Input, path: str, item: str) -> bool:
-        """Whether nothing can take this item back any more: all streams above it have closed."""
-        if any(self._pipeline.stages[name].node.volatile for name in self._pipeline.lineage(gathered.source)):
-            return False
+        """Whether nothing can take this item back any more: all streams above it have closed, and with them all that
+        they were made of."""
         scope = row.scopes.get(gathered.parameter, {}).get(path)
         return scope is not None and scope.is_closed_above(item)
 

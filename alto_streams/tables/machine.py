@@ -42,6 +42,7 @@ from alto_streams.topology import REQUEST
 # The deadline's timer at the root: no call has attempt 0.
 DEADLINE = 0
 NOTHING = Raw(b"null")
+MAX_CANCELLED = 1_000  # items of one request, one by one: a client may ask for any number
 
 
 class StageMachine:
@@ -194,11 +195,16 @@ class StageMachine:
             unheard = [cut for cut in implied if not self._dead.is_known(row, cut)]
             if row.value(REQUEST, "") is None or unheard or self._dead.is_dead(row, stage, path):
                 return []
+            if self._joins.accounts_for(row, stage, path):
+                return []  # the first decision wins: there is nothing left to cancel
+            if sum(map(len, row.cancelled.values())) >= MAX_CANCELLED:
+                raise Poison(f"{self._stage.name}: more than {MAX_CANCELLED} items of one request are cancelled")
             told = msgspec.structs.replace(cancel, context=row.context)
-            derived = [n for n in self._pipeline.stages[stage].node.derived if n != self._stage.name]
-            out.append(self._outputs.control(Cancelled(request, path, derived)))  # sooner than by way of their homes
-            out += [self._outputs.to_stage(name, request, told) for name in derived]
-            out.append(self._outputs.cancelled(cancel, derived, at))
+            node = self._pipeline.stages[stage].node
+            below = list(node.below[1:])
+            out.append(self._outputs.control(Cancelled(request, path, below)))  # sooner than by way of their homes
+            out += [self._outputs.to_stage(name, request, told) for name in node.derived if name != self._stage.name]
+            out.append(self._outputs.cancelled(cancel, below, at))
         else:
             row.context = cancel.context
             out += self._withdraw(row, request, implied, at)

@@ -87,13 +87,13 @@ class Outputs:
         """All children of the stream at `path` are withdrawn; the call's epoch is the one that replaces them."""
         derived = self._stage.node.derived
         record = Retract(request, self._name, path, 0, call.epoch)
-        body = {"first": 0, "epoch": call.epoch, "stages": [self._name, *derived]}
+        body = {"first": 0, "epoch": call.epoch, "stages": self._stage.node.below}
         told = self.event(request, EventKind.RETRACTED, path, call.epoch, at, body)
         return [told, *(self.to_stage(name, request, record) for name in derived)]
 
-    def cancelled(self, cancel: Cancel, derived: Sequence[str], at: At) -> Send:
+    def cancelled(self, cancel: Cancel, below: Sequence[str], at: At) -> Send:
         """The client's view of an item that was cancelled, with what these stages have below it."""
-        body = Raw(msgspec.json.encode({"count": 0, "stages": derived} | _ending(cancel.status, cancel.cause)))
+        body = Raw(msgspec.json.encode({"count": 0, "stages": below} | _ending(cancel.status, cancel.cause)))
         event = Event(cancel.request, EventKind.CLOSE, cancel.stage, cancel.path, 0, at.at_ms, body)
         return self._keyed(topic_names.results_topic(self.pipeline), cancel.request, event)
 

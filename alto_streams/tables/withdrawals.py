@@ -31,7 +31,7 @@ class Withdrawals:
     def __init__(self, pipeline: Pipeline) -> None:
         self._lineage = {name: pipeline.lineage(name) for name in (REQUEST, *pipeline.stages)}
 
-    def is_dead(self, row: Row, source: str, path: str) -> bool:
+    def is_dead(self, row: Row, source: str, path: str, *, cancelled: bool = True) -> bool:
         """Whether a path of a stage's items, of its streams or of its calls is dead."""
         if not row.withdrawn and not row.cancelled:
             return False
@@ -41,7 +41,7 @@ class Withdrawals:
             cuts = row.withdrawn.get(stage, {}).get(wire_path(levels[:depth]), {})
             if any(epoch > level.epoch and first <= level.nth for epoch, first in cuts.items()):
                 return True
-            if wire_path(levels[: depth + 1]) in row.cancelled.get(stage, {}):
+            if cancelled and wire_path(levels[: depth + 1]) in row.cancelled.get(stage, {}):
                 return True
         return False
 
