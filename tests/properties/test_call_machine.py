@@ -73,7 +73,7 @@ class AnyCall(RuleBasedStateMachine):
             self.world.settle()
 
 
-AnyCall.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+AnyCall.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestAnyCall = AnyCall.TestCase
 
 

@@ -73,7 +73,7 @@ class Pipelines(RuleBasedStateMachine):
             settle(self.world, self.rng)
 
 
-Pipelines.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Pipelines.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestPipelines = Pipelines.TestCase
 
 
@@ -132,7 +132,7 @@ def retractions_not_passed_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_dead_rise(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Withdrawals, "is_dead", lambda self, row, source, path: False)
+    patch.setattr(Withdrawals, "is_dead", lambda *args, **rest: False)
 
 
 def what_was_cancelled_is_waited_for(patch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ class Scopes(RuleBasedStateMachine):
             self.world.check_end()
 
 
-Scopes.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Scopes.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestScopes = Scopes.TestCase
 
 
