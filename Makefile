@@ -2,10 +2,10 @@ PY := .venv/bin/python
 UV := .venv/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint format chaos chaos-quick rebalances clean
+.PHONY: help setup demo up test lint format chaos chaos-quick rebalances soak-properties clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.done ## install everything into .venv, once
 
@@ -41,6 +41,9 @@ chaos-quick: setup ## the same within two minutes
 
 rebalances: setup ## a hundred workers leave their groups and come back, under load
 	@$(PY) -m loadtest rebalances
+
+soak-properties: setup ## a million interleavings of scopes, calls, joins and whole pipelines (SOAK="-j 2 --seed 7")
+	@nice -n 10 $(PY) -m tests.properties.soak $(SOAK)
 
 clean: ## remove what tools leave behind (not .venv, nor Kafka's jars in .cache)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist var
