@@ -19,6 +19,7 @@ from alto_streams.records import EventKind, Mode
 
 CONNECT_S = 5.0
 ANSWER_S = 30.0
+STEADY_S = 1.0  # a stream that was open for so long was a gateway's answer
 SILENCE_S = 60.0  # longer than the gateway's keep-alive comments are apart
 REMEDY = "start it with `alto-streams up`, or point at it with `--gateway http://HOST:PORT`"
 
@@ -171,12 +172,17 @@ class Client:
             if source.response.status_code != 200:
                 await source.response.aread()
                 raise _problem(source.response)
-            async for framed in source.aiter_sse():
-                if framed.event == "truncated":
-                    raise EventsLost(f"request {request}: events after {last} are no longer kept")
-                if framed.data:
-                    trouble.reset()
-                    yield _event(framed)
+            opened = time.monotonic()
+            try:
+                async for framed in source.aiter_sse():
+                    if framed.event == "truncated":
+                        raise EventsLost(f"request {request}: events after {last} are no longer kept")
+                    if framed.data:
+                        trouble.reset()
+                        yield _event(framed)
+            finally:
+                if time.monotonic() - opened >= STEADY_S:
+                    trouble.reset()  # this gateway did answer, up to now, though there was nothing to tell
 
     async def _ask(self, method: str, path: str, is_repeatable: bool = True, **more: Any) -> dict[str, Any]:
         trouble = _Trouble(self._give_up_s)
