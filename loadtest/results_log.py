@@ -46,21 +46,21 @@ class LogTally(msgspec.Struct):
 
 
 async def read_results(broker: str, pipeline: str, partitions: int) -> AsyncIterator[tuple[int, int, Event]]:
-    """(partition, offset, event) of everything in the topic now, each partition in offset order."""
+    """(partition, offset, event) of all that is in the topic now; each partition in offset order, mixed with others."""
     topic = topic_names.results_topic(pipeline)
+    places = [TopicPartition(topic, partition) for partition in range(partitions)]
     async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers(broker), enable_auto_commit=False) as consumer:
-        for partition in range(partitions):
-            place = TopicPartition(topic, partition)
-            consumer.assign([place])
-            end = (await consumer.end_offsets([place]))[place]
-            await consumer.seek_to_beginning(place)
-            while await consumer.position(place) < end:
-                for record in (await consumer.getmany(place, timeout_ms=1_000)).get(place, []):
-                    yield partition, record.offset, _decode(record.value or b"")
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        await consumer.seek_to_beginning(*places)
+        while [place for place in places if await consumer.position(place) < ends[place]]:
+            for place, records in (await consumer.getmany(timeout_ms=1_000)).items():
+                for record in records:
+                    yield place.partition, record.offset, _decode(record.value or b"")
 
 
 def check_log(events: Iterable[Event]) -> LogTally:
-    """Judges the events of whole partitions, each partition in offset order."""
+    """Judges the events; those of one request are in offset order."""
     tally = LogTally()
     bodies: dict[tuple[str, str, str, str, int], bytes] = {}
     numbers: dict[tuple[str, str, str], list[int]] = {}
