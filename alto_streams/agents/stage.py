@@ -16,9 +16,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
-from alto_streams.agents.batch import Batch
+from alto_streams.agents.batch import Batch, waves
 from alto_streams.agents.insist import insist
 from alto_streams.agents.letters import Origin, letter_of
 from alto_streams.agents.maps import MapRunner
@@ -32,7 +33,7 @@ from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.markers import decode_stored, encode_stored
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send
-from alto_streams.topic_names import home_topic
+from alto_streams.topic_names import home_topic, results_topic
 
 log = logging.getLogger(__name__)
 
@@ -223,18 +224,18 @@ class StageAgent:
         return row
 
     async def _carry_out(self, partition: int, decided: Iterable[tuple[str, list[Instruction]]]) -> None:
-        sends: list[Out] = []
+        sends: list[Send] = []
         for key, instructions in decided:
             for instruction in instructions:
                 match instruction:
-                    case Send(topic, record, send_key, to):
-                        sends.append(Out(topic, send_key.encode() if send_key else None, bytes(record), to))
+                    case Send():
+                        sends.append(instruction)
                     case Run(path, attempt):
                         self._run(partition, key, path, attempt)
                     case Arm(path, attempt, mark, at_ms, due):
                         self._timers.arm(partition, Timer(key, path, attempt, mark, due), at_ms)
-        if sends:
-            await insist(lambda: self._send_all(sends))
+        for wave in waves(sends, results_topic(self._pipeline)):
+            await insist(partial(self._send_all, wave))
 
     def _run(self, partition: int, key: str, path: str, attempt: int) -> None:
         row = self._row(partition, key)

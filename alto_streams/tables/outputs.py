@@ -55,7 +55,9 @@ class Outputs:
             ended = close if wants_close else None
             if told or ended is not None:
                 record = Items(request, self._name, path, call.children, call.epoch, told, ended, context)
-                sends.append(self._keyed(topic_names.home_topic(self.pipeline, route.consumer), request, record))
+                # A close may end the request: nothing that the client is to see may come after that.
+                topic = topic_names.home_topic(self.pipeline, route.consumer)
+                sends.append(Send(topic, Raw(encode(record)), key=request, last=ended is not None))
         return sends
 
     def shown_items(

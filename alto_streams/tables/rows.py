@@ -13,12 +13,13 @@ from alto_streams.records import Context, Raw, Status, TokenLogprob
 
 
 class Send(msgspec.Struct, frozen=True, omit_defaults=True, tag="send"):
-    """Append a record. Without a partition, the key chooses it."""
+    """Append a record. Without a partition, the key chooses it. `last`: once the client's events are in the log."""
 
     topic: str
     record: Raw
     key: str | None = None
     partition: int | None = None
+    last: bool = False
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True, tag="run"):
