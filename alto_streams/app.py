@@ -195,6 +195,10 @@ def egress_app(config: Settings, pipeline: Pipeline) -> App:
         committed = app.consumer._committed_offset
         await egress.check({tp.partition: committed.get(tp) or 0 for tp in app.consumer.sources()})
 
+    async def close(*_: Any, **__: Any) -> None:
+        await client.aclose()
+
+    app.on_before_shutdown.connect(close)
     _pumped(app, topic_names.results_topic(pipeline.name), publish)
     serve_readiness(app)
     return app
