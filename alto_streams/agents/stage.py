@@ -156,7 +156,10 @@ class StageAgent:
         dropped = 0
         for partition, live in list(self._live.items()):
             batch = self._batches.get(partition, Batch())
-            stored = [key for key, _ in self._rows.items(partition)]
+            try:
+                stored = [key for key, _ in self._rows.items(partition)]
+            except Fenced:
+                continue  # what a batch has left in memory of a lost partition must not keep the others unswept
             # A record that changed nothing leaves a row in memory that was never stored.
             past = {key for key in (*stored, *live) if created_ms(key) + self._horizon_ms < now_ms}
             past = {key for key in past if not batch.has_in_hand(key)}
@@ -180,11 +183,8 @@ class StageAgent:
         record = _decode(polled.value)
         key = record.id if isinstance(record, Request) else record.request
         live = self._live.setdefault(partition, {})
-        if (
-            key not in live
-            and self._rows.get(partition, key) is None
-            and created_ms(key) + self._horizon_ms < polled.at_ms
-        ):
+        is_known = key in live or self._rows.get(partition, key) is not None
+        if not is_known and created_ms(key) + self._horizon_ms < polled.at_ms:
             return  # its marker is gone by now: nothing rises from the dead
         row = self._row(partition, key)
         if polled.offset <= row.offset:
