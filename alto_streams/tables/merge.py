@@ -70,7 +70,7 @@ class Rows:
 
     def __init__(self) -> None:
         self._rows: dict[str, Row] = {}
-        self._others: dict[str, set[int]] = {}  # generations with a record that lost, where there are any
+        self._others: dict[str, dict[int, Row]] = {}  # versions that lost, by generation, where there are any
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -94,13 +94,18 @@ class Rows:
             self.bury(key, generation)
         else:
             offset, value = decode_value(raw_value)
-            self.put(key, Row(offset, generation, value))
+            self._take(key, Row(offset, generation, value))
 
     def put(self, key: str, row: Row) -> None:
         """Keeps the row with the highest (offset, generation); the other generation is remembered as a loser.
 
         The same version again (equal offset and generation) replaces it: the later write is the later state.
         """
+        self._take(key, row)
+        if self._rows[key] is row and key in self._others:  # its owner needs no other version any more
+            self._others[key] = {each: lost._replace(value=b"") for each, lost in self._others[key].items()}
+
+    def _take(self, key: str, row: Row) -> None:
         known = self._rows.get(key)
         if known is None or (row.offset, row.generation) >= (known.offset, known.generation):
             self._rows[key] = row
@@ -109,7 +114,7 @@ class Rows:
             loser = row
         winner = self._rows[key]
         if loser is not None and loser.generation != winner.generation:
-            self._others.setdefault(key, set()).add(loser.generation)
+            self._others.setdefault(key, {})[loser.generation] = loser
         self._forget_other(key, winner.generation)
 
     def generations(self, key: str) -> list[int]:
@@ -133,13 +138,17 @@ class Rows:
         """The tombstone of this version is in the changelog."""
         row = self._rows.get(key)
         if row is not None and row.generation == generation:
-            # Only a delete buries the version with the highest offset, so it dominates what the losers hold.
+            # Either the row is deleted, and all its versions are buried one by one; or this one was buried as a loser
+            # by an owner who had not seen it yet: what that owner knew to be the row is among the others.
             del self._rows[key]
+            others = self._others.pop(key, {})
+            for lost in others.values():
+                self._take(key, lost)
         self._forget_other(key, generation)
 
     def _forget_other(self, key: str, generation: int) -> None:
         lost = self._others.get(key)
         if lost is not None:
-            lost.discard(generation)
+            lost.pop(generation, None)
             if not lost:
                 del self._others[key]

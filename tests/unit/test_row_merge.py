@@ -82,10 +82,12 @@ def test_a_deleted_row_stays_deleted_when_every_generation_is_buried() -> None:
     assert rows.generations("a") == []
 
 
-def test_a_delete_dominates_losers_that_it_did_not_know() -> None:
-    rows = read_back([*ZOMBIE_WRITES_LATE, tombstone("a", 2)])
-    assert rows.get("a") is None
-    assert list(rows.losers()) == [("a", 1)], "still to be buried"
+def test_a_version_that_was_buried_before_it_was_seen_leaves_the_row_to_the_others() -> None:
+    # Generation 3 reads back (9, 1) and (7, 2); generation 2 writes once more; then generation 3 buries 2 as a loser.
+    log = [version("a", 1, 9, b"row"), version("a", 2, 7, b"loser"), version("a", 2, 9, b"late"), tombstone("a", 2)]
+    rows = read_back(log)
+    assert rows.get("a") == Row(9, 1, b"row")
+    assert rows.generations("a") == [1]
 
 
 def test_reading_the_same_stretch_twice_changes_nothing() -> None:
