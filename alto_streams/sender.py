@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -180,7 +180,7 @@ class Sender:
                 self._fence.check()
             except Fenced as error:
                 producer = self._producer
-                if producer is not None and producer._message_accumulator._batches:
+                if producer is not None and _held(producer):
                     self._replace(producer, error)
 
     def _failure(self, topic: str, error: KafkaError) -> Exception:
@@ -215,9 +215,9 @@ class Sender:
         while True:
             try:
                 await self.start()
-            except KafkaError as again:
+            except Exception as again:  # whatever it is: without a producer this worker would be mute for ever
                 wait_s = backoff.next_s()
-                log.warning("broker at %s cannot be reached, trying again in %.1f s: %s", self._address, wait_s, again)
+                log.warning("broker at %s cannot be reached, trying again in %.1f s: %r", self._address, wait_s, again)
                 await asyncio.sleep(wait_s)
             else:
                 self.rebuilt += 1
@@ -225,18 +225,25 @@ class Sender:
 
 
 async def _discard(producer: AIOKafkaProducer) -> None:
-    """Closes a producer without waiting for what it could not deliver."""
+    """Closes a producer without waiting for what it could not deliver. Whatever it raises, it is given up."""
     producer._closed = True
+    if (sending := producer._sender.sender_task) is not None:
+        sending.remove_done_callback(producer._sender._fail_all)  # it fails for want of a transaction
     for close in (producer._sender.close, producer.client.close):
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+        # Its tasks stumble over batches that were failed under them, with errors of any kind (KeyError was seen).
+        with contextlib.suppress(Exception):
             await asyncio.wait_for(close(), DISCARD_S)
 
 
-def _fail_all(producer: AIOKafkaProducer, error: BaseException) -> None:
+def _held(producer: AIOKafkaProducer) -> list[Any]:
+    """The batches that a producer has not delivered: waiting, and under way or about to be tried again."""
     accumulator = producer._message_accumulator
-    held = [batch for batches in accumulator._batches.values() for batch in batches] + list(
-        accumulator._pending_batches
-    )
+    waiting = [batch for batches in accumulator._batches.values() for batch in batches]
+    return [*waiting, *accumulator._pending_batches]
+
+
+def _fail_all(producer: AIOKafkaProducer, error: BaseException) -> None:
+    accumulator, held = producer._message_accumulator, _held(producer)
     accumulator.fail_all(error)
     accumulator._batches.clear()  # the sending task must not find them
     for batch in held:  # nobody waits for room in these any more: mark the exception as seen

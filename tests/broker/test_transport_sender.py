@@ -7,6 +7,7 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from alto_streams.fence import Fence
 from alto_streams.parts import bootstrap_servers
 from alto_streams.records import Poison
 from alto_streams.sender import Out, Sender
-from tests.broker.brokers import Server
+from tests.broker.brokers import Server, revived
 from tests.broker.faust_apps import KINDS, agent, create_topics, make_app, running, settings_for, unique, until
 
 
@@ -135,3 +136,26 @@ async def test_a_worker_that_has_lost_its_session_produces_nothing(kind: str, ka
         else:
             await until(lambda: app.fence.age_s() < 0.9 and bool(app.consumer.assignment()), "a member again")
             assert (await app.sender.send(topic, None, b"again", 0)).offset in {1, 2}
+
+
+async def test_a_producer_that_a_cut_has_broken_is_replaced(kafka: Server) -> None:
+    """What aiokafka's own tasks raise when their batches have been failed must not end the replacement."""
+    topic, fence = unique("cut"), Fence("test", 1.0)
+    await create_topics(kafka.url, 4, topic)
+    sender = Sender(partial(producer, kafka.url), kafka.url, fence)
+    await sender.start()
+    try:
+        await sender.send_all([Out(topic, None, b"before", partition) for partition in range(4)])
+        await asyncio.to_thread(kafka.kill)
+        fence.beat(monotonic())
+        held = [await sender.enqueue(topic, None, b"held", partition) for partition in range(4)]
+        await until(lambda: sender.producer is None, "the fence has broken the producer")
+        results = await asyncio.gather(*(sender.delivered(each, topic) for each in held), return_exceptions=True)
+        assert {type(result) for result in results} == {Fenced}
+        await asyncio.to_thread(kafka.start)
+        await until(lambda: sender.rebuilt == 1, "there is another producer")
+        fence.beat(monotonic())
+        await sender.send_all([Out(topic, None, b"after", partition) for partition in range(4)])
+    finally:
+        await asyncio.to_thread(revived, kafka)
+        await sender.stop()
