@@ -7,6 +7,7 @@ from the `results` topic, read whole at the end. How a silence is charged to a f
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import statistics
 import time
@@ -68,6 +69,7 @@ async def measure(options: Options, recording: Path, folder: Path, say: Say) -> 
     Checker(recording).check(load.asked, tally)
     figures = report(options, load.asked, faults, tally, check_log(events))
     return figures | {
+        "load_15min_after": round(os.getloadavg()[2], 2),
         "seconds": round(time.monotonic() - began, 1),
         "broker": f"Apache Kafka {kafka_version()}",
         "machine": before,

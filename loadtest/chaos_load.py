@@ -16,7 +16,7 @@ from alto_streams.client import Client, ClientEvent, EventsLost, ProblemError
 from alto_streams.parts import Backoff, PartDown
 
 GIVE_UP_S = 60.0  # without any gateway
-ENDED_S = 240.0  # past it a request is lost: far more than any recovery may take
+ENDED_S = 600.0  # past it a request is lost: far more than any recovery takes, also on a machine with other work
 
 Row = dict[str, Any]
 

@@ -81,7 +81,7 @@ def _round(
     if kind is Kind.REDIS:
         return Round(kind, (), session_s)
     calm = rng.random() >= amount.on_the_heels
-    then_s = session_s + rng.uniform(3.5, 5.5) if calm else rng.uniform(0.5, session_s)
+    then_s = session_s + rng.uniform(4.5, 6.5) if calm else rng.uniform(0.5, session_s)
     victims = [rng.choice(parts[Role.LM])]
     if rng.random() >= amount.lone_lm:
         role = rng.choices([Role.STAGE, Role.EGRESS, Role.GATEWAY], [0.55, 0.1, 0.35])[0]
