@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from alto_streams.pipeline import Gather, Pipeline
-from alto_streams.records import Child, Close, HomeRecord, Items, Raw, Request, Retract, Status
+from alto_streams.records import Cancel, Child, Close, HomeRecord, Items, Raw, Request, Retract, Status
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
@@ -53,7 +53,11 @@ class Chain:
         self.records: list[list[Any]] = [[] for _ in range(self.levels + 1)]
         self.records[0].append(REQUEST)
         self._rng, self._said = rng, 0
+        self._children = list[tuple[int, Where]]()
         self._stream((), 1)
+        if self._children and rng.random() < 0.3:
+            for level, where in rng.choices(self._children, k=rng.randint(1, 2)):
+                self.records[0].append(Cancel(REQUEST_ID, wire(where), cause="enough of it", stage=f"s{level}"))
 
     def _stream(self, at: Where, level: int) -> None:
         rng, epoch, children = self._rng, 0, 0
@@ -76,6 +80,7 @@ class Chain:
     def _child(self, at: Where, level: int, nth: int, epoch: int) -> None:
         failed = self._rng.random() < 0.1
         where = (*at, (nth, epoch))
+        self._children.append((level, where))
         value = Raw(msgspec.json.encode(Item(f"{level}:{wire(where)}")))
         child = Child(status=Status.FAILED, cause="malformed") if failed else Child(value)
         if level in (self.depth, self.levels):
@@ -104,6 +109,7 @@ class JoinWorld:
         self.items = dict[Where, Child]()  # children of the gathered stage and of the driver, whatever became of them
         self.drivers = dict[Where, Child]()
         self.failed = dict[tuple[Where, int], str]()  # streams of the gathered stage that failed, by epoch
+        self.kept, self.cancelled = set[Where](), set[Where]()  # items that were cancelled: too late, or in time
         self.standing = dict[Where, tuple[int, Any]]()  # what the gather says now: (epoch, text or None if it failed)
         self.epochs = dict[Where, int]()
         self.said = list[HomeRecord]()
@@ -139,6 +145,8 @@ class JoinWorld:
                 self._learn_facts([Fact("withdraw", unwire(record.path), record.first, record.epoch)])
             case Items():
                 self._learn_items(record)
+            case Cancel():
+                self._learn_cancel(unwire(record.path))
 
     def _learn_items(self, items: Items) -> None:
         level, at = int(items.stage[1:]), unwire(items.path)
@@ -155,6 +163,23 @@ class JoinWorld:
                 self.failed[at, items.epoch] = items.close.cause or ""
             self._learn_facts([Fact("close", at, items.close.count, items.epoch)])
 
+    def _learn_cancel(self, where: Where) -> None:
+        fact, gather = Fact("cut", where), where[: self.depth]
+        self._learn_facts(self.oracle.implied(fact))
+        if where in self.oracle.cuts or self.oracle.is_void(fact):
+            return
+        begun = gather in self.standing and (self.standing[gather][1] is None or self.oracle.is_complete(gather))
+        if len(where) > self.depth and begun:
+            self.kept.add(where)  # the gather has begun: it keeps what it has
+        elif where in self.items and self.items[where].status is Status.OK:
+            self.cancelled.add(where)
+        self.oracle.learn(fact)
+
+    def _is_gone(self, where: Where) -> bool:
+        """Whether it is dead, or has been cut off before its gather had begun."""
+        cut = any(where[:n] in self.oracle.cuts and where[:n] not in self.kept for n in range(1, len(where) + 1))
+        return cut or self.oracle.is_dead(where)
+
     def _learn_facts(self, facts: list[Fact]) -> None:
         for fact in facts:
             for each in (*self.oracle.implied(fact), fact):
@@ -167,11 +192,13 @@ class JoinWorld:
             return None
         if not self.oracle.is_complete(at):
             return _nothing
-        leaves = sorted(w for w in self.items if w[: self.depth] == at and not self.oracle.is_dead(w))
+        leaves = sorted(w for w in self.items if w[: self.depth] == at and not self._is_gone(w))
         items = {wire(w): _text(self.items[w]) for w in leaves if self.items[w].status is Status.OK}
         failures = {wire(w): "" for w in leaves if self.items[w].status is not Status.OK}
+        cancelled = (w for w in self.cancelled if w[: self.depth] == at and not self._is_gone(w[:-1]))
+        failures |= {wire(w): "" for w in cancelled if not self.oracle.is_dead(w)}
         for stream, epoch in self.failed:
-            of = stream[: self.depth] == at and not self.oracle.is_dead(stream)
+            of = stream[: self.depth] == at and not self._is_gone(stream)
             if of and max(self.oracle.closes[stream], default=0) == epoch and self.oracle.count(stream) is not None:
                 failures[wire(stream)] = ""
         given = Item(_text(driver))
@@ -193,12 +220,12 @@ class JoinWorld:
             self.standing[at] = (epoch, children[0]["value"]["text"] if children else None)
 
     def _check(self) -> None:
-        for at in [at for at in self.standing if self.oracle.is_dead(at)]:
+        for at in [at for at in self.standing if self._is_gone(at)]:
             del self.standing[at]
         expected = {
             at: said
             for at, driver in self.drivers.items()
-            if not self.oracle.is_dead(at) and (said := self._expected(at, driver)) is not _nothing
+            if not self._is_gone(at) and (said := self._expected(at, driver)) is not _nothing
         }
         found = {at: text for at, (_, text) in self.standing.items()}
         if found != expected:
@@ -218,7 +245,7 @@ class JoinWorld:
     def check_end(self) -> None:
         """Once all has been told, every gather has said its last."""
         self.check_kept()
-        live = {at for at in self.drivers if not self.oracle.is_dead(at)}
+        live = {at for at in self.drivers if not self._is_gone(at)}
         if set(self.standing) != live:
             raise Violation(f"gathers are stuck at {live - set(self.standing)}")
 

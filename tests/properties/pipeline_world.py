@@ -124,6 +124,8 @@ class PipelineWorld:
         if not queue:
             self.busy[at] = self.busy[-1]
             self.busy.pop()
+        if self.faults.late and isinstance(record, bytes) and self.rng.random() < self.faults.late:
+            self.send(f"late {self.steps}", pair[1], record)  # once more, at any time after this one
         self._reach(pair[1], decode_home(record) if isinstance(record, bytes) else record)
 
     def disturb(self) -> None:
@@ -193,10 +195,7 @@ class PipelineWorld:
         for each in sends:
             kind, _, rest = each.topic.partition(".")
             if kind == "chunks":
-                receiver, record = rest.partition(".")[2], bytes(each.record)
-                self.send(home.stage, receiver, record)
-                if self.rng.random() < self.faults.late:
-                    self.send(f"late {self.steps}", receiver, record)
+                self.send(home.stage, rest.partition(".")[2], bytes(each.record))
             elif kind == "work":
                 self._work(decode_work(bytes(each.record)))
 

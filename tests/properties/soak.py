@@ -8,6 +8,7 @@ is told by a chain of stages (`joins`), or one request to a whole pipeline (`pip
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import multiprocessing
 import sys
@@ -55,6 +56,8 @@ def batches(total: int, seed: int, kinds: list[str]) -> Iterator[Batch]:
 
 def run(batch: Batch) -> Batch:
     """Run a batch to its end, whatever it finds."""
+    gc.collect()
+    gc.disable()  # a world is small and short-lived: looking for cycles in it costs a tenth of the time
     began, records, violations = time.process_time(), 0, []
     for seed in range(batch.first, batch.first + batch.count):
         try:
@@ -117,15 +120,18 @@ def main() -> int:
     if args.replay is not None:
         return replay(kinds[0], args.replay)
     figures, todo = Figures(), batches(args.interleavings, args.seed, kinds)
-    if args.processes == 1:
-        for batch in todo:
-            figures.add(run(batch))
-    else:
-        with multiprocessing.Pool(args.processes) as pool:
-            for done in pool.imap_unordered(run, todo):
-                figures.add(done)
+    try:
+        if args.processes == 1:
+            for batch in todo:
+                figures.add(run(batch))
+        else:
+            with multiprocessing.Pool(args.processes) as pool:
+                for done in pool.imap_unordered(run, todo):
+                    figures.add(done)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
     figures.show(args.seed)
-    return 1 if figures.violations else 0
+    return 1 if figures.violations or figures.count.total() < args.interleavings // 10 * 10 else 0
 
 
 if __name__ == "__main__":
