@@ -7,12 +7,11 @@ from collections.abc import Iterator
 import msgspec
 
 from alto_streams.records import Event, EventKind, Status, decoder
-from alto_streams.tables.rows import decode_row
 from alto_streams.topic_names import results_topic
+from tests.simulation.faults import Violation
 from tests.simulation.script import Script, pipeline
-from tests.simulation.world import Violation, World
+from tests.simulation.world import World
 
-MARKER_BYTES = 64
 decode_event = decoder(Event)
 
 
@@ -22,9 +21,13 @@ class Client:
     def __init__(self, request: str, events: Iterator[Event]) -> None:
         self.request, self.text, self.items = request, dict[tuple[str, str], str](), dict[tuple[str, str], object]()
         self.done, self.done_ms = list[dict[str, object]](), 0
+        told: dict[tuple[str, str, str, int], Event] = {}
         heard: dict[tuple[str, str, str], int] = {}
         for event in events:
             place, identity = (event.stage, event.path), (event.kind, event.stage, event.path)
+            first = told.setdefault((*identity, event.number), event)
+            if first.body != event.body or (first.at_ms != event.at_ms and event.kind is not EventKind.ACCEPTED):
+                raise Violation(f"{request}: two different events {event.kind} {event.number} at {place}")
             if event.number <= heard.get(identity, -1):
                 continue
             if event.kind is EventKind.CHUNK and event.number != heard.get(identity, -1) + 1:
@@ -54,7 +57,11 @@ def check(world: World, *, may_be_cancelled: frozenset[str] = frozenset()) -> No
             raise Violation(f"{request}: {client.done[0]}")
         else:
             _check_part(client, script)
-    _check_left(world)
+    world.kept.check_memory()
+    if world.faults.aftermath:
+        world.kept.check_nothing_left()
+    else:
+        world.kept.check_markers()
 
 
 def _check_whole(client: Client, script: Script) -> None:
@@ -78,10 +85,3 @@ def _check_part(client: Client, script: Script) -> None:
     for (stage, path), verdict in client.items.items():
         if stage == "verdict" and verdict is not None and script.verdicts.get(path) != verdict:
             raise Violation(f"{client.request}: {path} was judged {verdict}")
-
-
-def _check_left(world: World) -> None:
-    for home in world.homes:
-        for request, stored in home.stored.items():
-            if decode_row(stored).finished is None or len(stored) > MARKER_BYTES:
-                raise Violation(f"{request}: more than a marker is left: {stored[:200]!r}")

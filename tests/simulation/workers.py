@@ -1,171 +1,239 @@
-"""Whoever else lives on the simulated log: the forwarder of requests, runs of LM calls, runs of map functions."""
+"""The processes of a simulated world: stage workers and LM workers, made of the shells that production runs."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import asyncio
+import contextlib
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import msgspec
+from faust.types import TP
 
-from alto_streams.records import (
-    Child,
-    Chunk,
-    End,
-    Ended,
-    Raw,
-    Request,
-    Result,
-    Start,
-    Status,
-    Work,
-    decoder,
-    encode,
-)
-from alto_streams.topic_names import home_topic, requests_topic, work_topic
-from tests.simulation.script import Query, evidence_of, pipeline
+from alto_streams.agents.control import ControlLog
+from alto_streams.agents.lm import LMAgent
+from alto_streams.agents.lm_pool import Pool
+from alto_streams.agents.pump import Pump
+from alto_streams.agents.requests import RequestAgent
+from alto_streams.agents.stage import StageAgent
+from alto_streams.errors import Fenced, Retryable
+from alto_streams.request_ids import created_ms
+from alto_streams.tables.calls import Limits
+from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.merge import Rows
+from alto_streams.topic_names import control_topic, home_topic, requests_topic, stage_app
+from tests.simulation.engine import SimulatedEngine
+from tests.simulation.group import Consumer, Group
+from tests.simulation.log import Appended
+from tests.simulation.loop import ProcessLoop
+from tests.simulation.producer import Producer
+from tests.simulation.rows import Table
 
 if TYPE_CHECKING:
-    from tests.simulation.home import Home
     from tests.simulation.world import World
 
-decode_request = decoder(Request)
-decode_work = decoder(Work)
+AT_ONCE = 64
 
 
-class Forwarder:
-    """Puts each request into the homes of the stages that take it, and of the root."""
+class Worker(Consumer):
+    """One process of a consumer group. Killing it loses what it had in memory, and nothing else."""
 
-    def __init__(self, world: World, partition: int) -> None:
-        self._world, self._partition, self._position = world, partition, 0
-        self._topic = requests_topic(pipeline.name)
-        stages = [s.name for s in pipeline.stages.values() if any(i.source == "request" for i in s.node.inputs)]
-        self._stages = sorted({*stages, pipeline.root})
-        world.log.subscribe(self._topic, partition, lambda: world.wake(self))
+    def __init__(self, world: World, group: Group) -> None:
+        super().__init__(world, ProcessLoop(world.scheduler), group)
+        self.world, self.producer = world, Producer(world, self.loop)
+        self.loop.run_in(self.start)
 
-    def step(self) -> bool:
-        """One request; what a crash in the middle of one would send twice is among the world's duplicates."""
-        polled = self._world.log.read(self._topic, self._partition, self._position, 1)
-        if not polled:
-            return False
-        request = decode_request(polled[0].value)
-        for stage in self._world.rng.sample(self._stages, len(self._stages)):
-            self._world.append(home_topic(pipeline.name, stage), request.id, polled[0].value)
-        self._position += 1
-        return True
+    def start(self) -> None:
+        """Set its tasks going."""
+        raise NotImplementedError
 
+    def fenced(self, is_fenced: bool) -> None:
+        self.producer.fenced = is_fenced
 
-class WorkQueue:
-    """One partition of a work topic: every item becomes a run, some become two."""
-
-    def __init__(self, world: World, stage: str, partition: int) -> None:
-        self._world, self._stage, self._partition, self._position = world, stage, partition, 0
-        world.log.subscribe(work_topic(pipeline.name, stage), partition, lambda: world.wake(self))
-
-    def step(self) -> bool:
-        world = self._world
-        polled = world.log.read(work_topic(pipeline.name, self._stage), self._partition, self._position, 1)
-        if not polled:
-            return False
-        self._position += 1
-        work = decode_work(polled[0].value)
-        for _ in range(2 if world.strikes("twice") else 1):
-            world.spawn(LMRun(world, work))
-        return True
+    def kill(self) -> None:
+        """As by SIGKILL."""
+        self.loop.dead = True
+        self.producer.die()
+        self.world.log.unfollow(self)
+        self.loop.kill()
 
 
-class LMRun:
-    """One worker's execution of a work item. It may die anywhere; the item is then delivered again."""
+class StageWorker(Worker):
+    """The homes of one stage's calls; that of the root also lets requests in."""
 
-    def __init__(self, world: World, work: Work) -> None:
-        self._world, self._work = world, work
-        self._id = f"run-{world.next_id()}"
-        self._life = self._live()
+    def __init__(self, world: World, group: Group, stage: str) -> None:
+        self.stage = stage
+        super().__init__(world, group)
 
-    def step(self) -> bool:
-        return next(self._life, False)
+    def start(self) -> None:
+        world, pipeline, stage = self.world, self.world.pipeline, self.stage
+        self._app = self._as_faust_app()
+        self.rows = Table(
+            self._app,  # type: ignore[arg-type]
+            "rows",
+            on_active=self._take_over,
+            on_lost=self._lose,
+            expired=lambda key: created_ms(key) + world.horizon_ms < world.now_ms,
+        )
+        self.rows.kept, self.rows.stage = world.kept, stage
+        machine = StageMachine(pipeline, stage, world.place, Limits(world.max_attempts, world.silence_ms))
+        self.shell = StageAgent(
+            pipeline,
+            stage,
+            machine,
+            self.rows,
+            self.producer.send_all,
+            horizon_ms=world.horizon_ms,
+            maps_at_once=AT_ONCE,
+        )
+        self._pump(home_topic(pipeline.name, stage), self.shell.handle)
+        if stage == pipeline.root:
+            requests = RequestAgent(pipeline, self.producer.send_all)
+            self._pump(requests_topic(pipeline.name), requests.handle)
+        self.loop.create_task(self._recover())
 
-    def die(self) -> None:
-        """The worker is gone; its item is unacknowledged, so another one gets it."""
-        self._life.close()
-        self._world.spawn(LMRun(self._world, self._work))
+    def sweep(self) -> None:
+        """Delete what is older than the horizon."""
 
-    def _live(self) -> Generator[bool, None, None]:
-        world, work = self._world, self._work
-        if self._is_over():
-            return
-        self._append(Start(work.request, work.path, work.attempt, self._id))
-        yield True
-        whole = world.expect_call(work)
-        rest = whole[len(work.prefix) :]
-        pieces = list(self._cut(rest))
-        breaks_off = world.strikes("engine error")
-        if breaks_off:
-            pieces = pieces[: world.rng.randint(0, len(pieces))]
-        seq = 0
-        ends_with_text = bool(pieces) and not breaks_off and world.rng.random() < 0.5
-        last = pieces.pop() if ends_with_text else ""
-        for piece in pieces:
-            if world.strikes("hole"):
-                seq += 1
-            self._chunk(seq, piece, None)
-            seq += 1
-            yield True
-            if self._is_over():
-                return
-        end = End(Status.FAILED, "error", "the engine failed") if breaks_off else End(Status.OK, "stop")
-        self._chunk(seq, last, end)
+        async def sweep() -> None:
+            with contextlib.suppress(Fenced, Retryable):
+                await self.shell.sweep(self.world.now_ms)
 
-    def _cut(self, text: str) -> Iterator[str]:
-        rng = self._world.rng
-        if self._work.flush == "line":
-            lines = text.splitlines(keepends=True)
-            while lines:
-                n = rng.randint(1, 3)
-                yield "".join(lines[:n])
-                lines = lines[n:]
-            return
-        while text:
-            n = rng.choice((1, 3, 8, 20, 50))
-            yield text[:n]
-            text = text[n:]
+        self.loop.create_task(sweep())
 
-    def _chunk(self, seq: int, text: str, end: End | None) -> None:
-        work = self._work
-        tokens = [ord(c) for c in text] if self._world.with_tokens else None
-        self._append(Chunk(work.request, work.path, work.attempt, self._id, seq, text, len(text), tokens, end=end))
+    def on_assigned(self) -> None:
+        """The rows have to be read back before anything is polled."""
+        partitions = frozenset(partition for _, partition in self.places)
+        self._app.assignor.actives = {TP(self.rows.topic, partition) for partition in partitions}
+        self.rows.rebalanced({TP(self.rows.topic, p) for p in self._partitions - partitions}, self.generation)
+        self._partitions = partitions
+        self._recovery.signal_recovery_start.set()
 
-    def _append(self, record: Start | Chunk) -> None:
-        home = self._work.home
-        self._world.append(home.topic, self._work.request, encode(record), home.partition)
+    def _as_faust_app(self) -> Any:
+        """What the table asks of its app."""
+        self._partitions = frozenset[int]()
+        self._recovery = SimpleNamespace(signal_recovery_start=asyncio.Event(), _generation_id=0)
+        assignor = SimpleNamespace(actives=set())
+        assignor.assigned_actives = lambda: assignor.actives
+        return SimpleNamespace(
+            conf=SimpleNamespace(id=stage_app(self.world.pipeline.name, self.stage)),
+            sender=self.producer,
+            tables=SimpleNamespace(add=lambda table: None, recovery=self._recovery),
+            assignor=assignor,
+            crash=self._crash,
+        )
 
-    def _is_over(self) -> bool:
-        """What it has read of the control topic, which may lag behind."""
-        work = self._work
-        over = self._world.is_over(Ended(work.request, work.stage, work.path, work.attempt))
-        return over and self._world.rng.random() < 0.5
+    async def _recover(self) -> None:
+        """One recovery after the other, as Faust does it: a new assignment ends the one that is going on."""
+        signal = self._recovery.signal_recovery_start
+        while True:
+            await signal.wait()
+            signal.clear()
+            generation = self._recovery._generation_id = self.generation
+            for partition in sorted(self._partitions):
+                place = (self.rows.topic, partition)
+                self.rows._rows.setdefault(partition, Rows())
+                for each in self.world.log.compacted(place, self.world.rng):
+                    self.rows.read_back(partition, each.key or b"", each.value)
+                await asyncio.sleep(0)
+                if signal.is_set():
+                    break
+            if not signal.is_set():
+                for partition in sorted(self._partitions) if self.is_owner else ():
+                    self.world.kept.check_recovered(self.stage, partition, self.rows._rows[partition])
+                await self.rows.recovered(self._partitions)
+            if not signal.is_set() and self.generation == generation:
+                self.poll()
+
+    async def _take_over(self, taken: frozenset[int]) -> None:
+        for partition in sorted(taken):
+            await self.shell.take_over(partition, self.world.now_ms)
+
+    def _lose(self, lost: frozenset[int]) -> None:
+        for partition in sorted(lost):
+            self.shell.give_up(partition)
+
+    def _pump(self, topic: str, handle: Any) -> None:
+        pump = Pump(handle)
+        self.loop.create_task(pump.run(self.stream([topic])))
+        pump.broken.add_done_callback(lambda broken: self.world.fail(f"{self.stage}: {broken.exception()!r}"))
+
+    async def _crash(self, error: BaseException) -> None:
+        if isinstance(error, Fenced | Retryable):  # while it was taking over: the process ends itself
+            self.world.ends_itself(self)
+        else:
+            self.world.fail(f"{self.stage}: {error!r}")
 
 
-class MapRun:
-    """One run of the map function; it dies with the home that started it."""
+class LMWorker(Worker):
+    """What stands in front of one engine, for all stages of its model."""
 
-    def __init__(
-        self, world: World, home: Home, at: tuple[str, int], request: str, path: str, attempt: int, arguments: Any
-    ) -> None:
-        self._world, self._home, self._at = world, home, at
-        self._incarnation = home.incarnation
-        self._request, self._path, self._attempt = request, path, attempt
-        self._query: Query = arguments["query"]
+    def __init__(self, world: World, group: Group, model: str, topics: list[str]) -> None:
+        self.model, self.topics = model, topics
+        super().__init__(world, group)
 
-    def step(self) -> bool:
-        if self._home.incarnation != self._incarnation or self._world.strikes("map lost"):
-            return False
-        children: list[Child] = []
-        status, cause = Status.OK, None
-        try:
-            children = [Child(Raw(msgspec.json.encode(found))) for found in evidence_of(self._query)]
-        except LookupError as error:
-            status, cause = Status.FAILED, type(error).__name__
-        run = f"map-{self._world.next_id()}"
-        result = Result(self._request, self._path, self._attempt, run, children, status, cause)
-        self._world.append(self._at[0], self._request, encode(result), self._at[1])
-        return False
+    def start(self) -> None:
+        control = ControlLog(lambda: ControlReader(self), [control_topic(self.world.pipeline.name)], keep_s=10**9)  # type: ignore[arg-type,return-value]
+        agent = LMAgent(SimulatedEngine(self.world), control, self.producer)
+        control.on_over = agent.on_over
+        pool = Pool(agent, self.world.slots, self.producer.send_all)
+        stream = self.stream(self.topics)
+
+        async def live() -> None:
+            await control.start()
+            await pool.run(stream)
+
+        self.loop.create_task(live())
+
+
+class _Read:
+    """A control record as aiokafka gives it."""
+
+    __slots__ = ("offset", "partition", "timestamp", "topic", "value")
+
+    def __init__(self, topic: str, record: Appended) -> None:
+        self.topic, self.partition, self.offset = topic, 0, record.offset
+        self.timestamp, self.value = record.at_ms, record.value
+
+
+class ControlReader:
+    """Stands in for the consumer without a group that reads the control topics."""
+
+    def __init__(self, worker: LMWorker) -> None:
+        self._log, self._loop = worker.world.log, worker.loop
+        self._position, self._topic = 0, ""
+        self._arrived: Any = None
+        self._owner = worker
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return {0}
+
+    def assign(self, places: list[Any]) -> None:
+        self._topic = places[0].topic
+        self._log.follow((self._topic, 0), self._owner, self._wake)
+
+    async def seek_to_beginning(self, *places: Any) -> None:
+        self._position = 0
+
+    async def end_offsets(self, places: list[Any]) -> dict[Any, int]:
+        return {place: self._log.end((place.topic, place.partition)) for place in places}
+
+    async def position(self, place: Any) -> int:
+        return self._position
+
+    async def getmany(self, timeout_ms: int) -> dict[Any, list[_Read]]:
+        """What has arrived. Only one who still catches up is answered with nothing."""
+        place = (self._topic, 0)
+        while self._log.end(place) <= self._position and timeout_ms > 1_000:
+            self._arrived = self._loop.create_future()
+            await self._arrived
+        found = self._log.read(place, self._position, 100)
+        self._position += len(found)
+        return {place: [_Read(self._topic, each) for each in found]}
+
+    def _wake(self, place: Any) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)

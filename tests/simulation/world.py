@@ -1,81 +1,42 @@
-"""A world in which a pipeline runs on a simulated log, in an order drawn from a seed, with faults drawn from a budget.
+"""A world in which the real shells run a pipeline on a simulated log, with faults drawn from a budget.
 
-Every actor does one step at a time; which one is next, what dies, what is said twice and when the clock jumps is all
-drawn from one generator, so a seed replays exactly. Time is virtual: it passes only when nobody has anything left to
-do, or where a jump is among the faults.
+Which callback of which process is next, what dies, what is said twice and when the clock jumps is all drawn from one
+generator, so a seed replays exactly. Time is virtual: it passes when nobody has anything left to do, or where a fault
+lets it jump.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import random
-import zlib
+import uuid
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import msgspec
 
-from alto_streams.records import Cancel, Context, ControlRecord, Ended, Mode, Raw, Request, Work, decoder, encode
-from alto_streams.topic_names import home_topic, requests_topic
-from tests.simulation.home import Home
-from tests.simulation.log import Log
+from alto_streams.records import Call, Cancel, Context, Mode, Raw, Request, encode
+from alto_streams.topic_names import home_topic, requests_topic, results_topic, work_topic
+from tests.simulation.chaos import Chaos
+from tests.simulation.engine import grid
+from tests.simulation.faults import CHANCE, NONE, WILD, Faults, Violation
+from tests.simulation.group import Group
+from tests.simulation.log import Log, Place
+from tests.simulation.loop import Scheduler
+from tests.simulation.rows import Kept
 from tests.simulation.script import MAX_TOKENS, Question, Script, pipeline, write_script
-from tests.simulation.workers import Forwarder, LMRun, MapRun, WorkQueue
+from tests.simulation.seams import seams
+from tests.simulation.workers import LMWorker, StageWorker, Worker
 
-decode_control = decoder(ControlRecord)  # type: ignore[arg-type,var-annotated]
+__all__ = ["NONE", "WILD", "Faults", "Violation", "World"]
 
 MAX_STEPS = 200_000
-
-
-class Violation(AssertionError):
-    """Something that must never happen has; the seed replays it."""
-
-
-class Actor(Protocol):
-    def step(self) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Faults:
-    """How many of each fault one world has at most, and how likely each is where it could strike."""
-
-    budget: dict[str, int] = field(default_factory=dict)
-    chance: dict[str, float] = field(default_factory=dict)
-
-
-NONE = Faults()
-CHANCE = {
-    "home crash": 0.02,
-    "run death": 0.05,
-    "duplicate": 0.05,
-    "twice": 0.2,
-    "hole": 0.05,
-    "engine error": 0.1,
-    "map lost": 0.1,
-    "jump": 0.01,
-}
-# Whatever dies here is noticed without the clock: by a second start, a hole or a new owner.
-CALM = Faults({"home crash": 6, "run death": 6, "twice": 3, "hole": 2, "engine error": 3}, CHANCE)
-WILD = Faults(
-    {
-        "home crash": 24,
-        "run death": 8,
-        "duplicate": 20,
-        "twice": 5,
-        "hole": 3,
-        "engine error": 4,
-        "map lost": 2,
-        "jump": 4,
-    },
-    CHANCE,
-)
+PARTITIONS = 2
 
 
 class World:
-    """One run of some requests. `mutants` switches off rules, to show that their absence is noticed."""
+    """One run of some requests, to its end."""
+
+    pipeline = pipeline
 
     def __init__(
         self,
@@ -83,161 +44,225 @@ class World:
         faults: Faults,
         *,
         mode: Mode = Mode.STREAM,
-        requests: int = 2,
+        requests: int | None = None,
         cancels: bool = False,
         malformed: float = 0.06,
-        mutants: frozenset[str] = frozenset(),
     ) -> None:
-        self.seed, self.rng, self.mutants = seed, random.Random(seed), mutants
-        self.now_ms, self.silence_ms, self.max_attempts = 1_000_000, 30_000, 1_000
+        self.seed, self.rng, self.faults = seed, random.Random(seed), faults
+        self.scheduler = Scheduler(self.rng, 1_000.0)
+        self.silence_ms, self.max_attempts, self.horizon_ms = 30_000, 1_000, 3_600_000
         self.started_ms, self.done_ms = self.now_ms, 0
-        self.applied, self.struck = 0, Counter[str]()
-        self.with_tokens = self.rng.random() < 0.5
-        self._faults, self._budget = faults, dict(faults.budget)
-        self._ids = itertools.count()
-        self._ready: list[Actor] = []
-        self._is_ready: set[int] = set()
-        self._timers: list[tuple[int, int, Home, int, Callable[[], None]]] = []
-        self._over: dict[tuple[str, str, str], int] = {}
-        self._late: list[tuple[str, str, bytes, int | None]] = []
-        self.log = Log(2, lambda: self.now_ms)
-        self.homes = [Home(self, stage, p) for stage in pipeline.stages for p in range(self.log.partitions)]
-        self._others: list[Actor] = [Forwarder(self, p) for p in range(self.log.partitions)]
-        self._others += [
-            WorkQueue(self, stage, p)
-            for stages in pipeline.models().values()
-            for stage in stages
-            for p in range(self.log.partitions)
-        ]
+        self.struck = Counter[str]()
+        self.with_tokens, self.slots = self.rng.random() < 0.5, self.rng.randint(1, 4)
+        self.pace_s = faults.pace_s
+        self.budget, self._next_disturbance = dict(faults.budget), self._soon()
+        self.pauses = faults.pauses
+        self.chores: list[Callable[[], None]] = []  # what is to happen at some time that nobody knows
+        self._chaos = Chaos(self)
+        self._failure: str | None = None
+        self.log = Log(PARTITIONS, lambda: self.now_ms)
+        self.kept = Kept(self)
+        self.stage_workers: list[StageWorker] = []
+        self.lm_workers: list[LMWorker] = []
+        self.groups: dict[str, Group] = {}
         self.scripts: dict[str, Script] = {}
-        for n in range(requests):
-            self._ask(f"request-{seed}-{n}", write_script(f"r{n}", mode, self.rng, malformed=malformed))
+        for n in range(requests or self.rng.choice((1, 1, 2))):
+            self.scripts[self._new_id()] = write_script(f"r{n}", mode, self.rng, malformed=malformed)
         self.cancelled = self.rng.choice(list(self.scripts)) if cancels else None
+        self.to_cancel = self.cancelled
 
-    # --- what actors use
+    @property
+    def now_ms(self) -> int:
+        return self.scheduler.now_ms
 
-    def append(self, topic: str, key: str, value: bytes, partition: int | None = None) -> None:
-        """Append a record; some are appended once more, later."""
-        self.log.append(topic, key, value, partition)
-        if topic.startswith("control."):
-            record = decode_control(value)
-            if isinstance(record, Ended):
-                place = (record.request, record.stage, record.path)
-                self._over[place] = max(self._over.get(place, 0), record.attempt)
-        elif self.strikes("duplicate"):
-            self._late.append((topic, key, value, partition))
-
-    def is_over(self, asked: Ended) -> bool:
-        """Whether the control topic says so of an attempt."""
-        return self._over.get((asked.request, asked.stage, asked.path), 0) >= asked.attempt
-
-    def wake(self, actor: Actor) -> None:
-        """It has something to do."""
-        if id(actor) not in self._is_ready:
-            self._is_ready.add(id(actor))
-            self._ready.append(actor)
-
-    spawn = wake
-
-    def at(self, at_ms: int, home: Home, fire: Callable[[], None]) -> None:
-        """A timer in the memory of a home: it dies with it."""
-        heapq.heappush(self._timers, (at_ms, next(self._ids), home, home.incarnation, fire))
-
-    def run_map(
-        self, home: Home, partition: int, stage: str, request: str, path: str, attempt: int, arguments: dict[str, Any]
-    ) -> None:
-        """Start a map function."""
-        place = (home_topic(pipeline.name, stage), partition)
-        self.spawn(MapRun(self, home, place, request, path, attempt, arguments))
-
-    def place(self, stage: str, request: str, path: str, attempt: int) -> int:
-        """The partition of a work item."""
-        return zlib.crc32(f"{stage}{request}{path}{attempt}".encode()) % self.log.partitions
-
-    def next_id(self) -> int:
-        return next(self._ids)
+    # --- what the processes and the broker use
 
     def strikes(self, fault: str) -> bool:
         """Whether this fault happens here and now."""
-        if not self._budget.get(fault) or self.rng.random() >= self._faults.chance[fault]:
+        if not self.budget.get(fault) or self.rng.random() >= CHANCE[fault]:
             return False
-        self._budget[fault] -= 1
+        self.budget[fault] -= 1
         self.struck[fault] += 1
         return True
 
-    def expect_call(self, work: Work) -> str:
+    def place(self, stage: str, request: str, path: str, attempt: int) -> int:
+        """The partition of a work item: a plan may choose any."""
+        return self.rng.randrange(PARTITIONS)
+
+    def fail(self, what: str) -> None:
+        """Something has gone wrong for good."""
+        self._failure = self._failure or what
+
+    def ends_itself(self, worker: Worker) -> None:
+        """A process exits because of an error that it cannot go on with; its supervisor starts another one."""
+        self.struck["ended itself"] += 1
+        self.chores.append(lambda: None if worker.loop.dead else self._chaos.kill(worker))
+
+    def land(self, place: Place, key: bytes | None, value: bytes | None) -> None:
+        """Append what a producer has sent; some of it is lost, or appended once more."""
+        kind, _, _ = place[0].partition(".")
+        if value is None or kind not in ("chunks", "work", "requests", "results"):
+            return self.log.append(place, key, value)
+        if kind == "chunks":
+            if value.startswith(b'{"type":"chunk"'):
+                if self.strikes("tail lost" if b'"end":' in value else "hole"):
+                    return None
+            elif value.startswith(b'{"type":"result"') and self.strikes("map lost"):
+                return None
+        elif kind == "work" and self.strikes("twice"):
+            self.log.append((place[0], self.rng.randrange(PARTITIONS)), key, value)
+        self.log.append(place, key, value)
+        if self.strikes("duplicate"):
+            self.land_later(place, [(key, value)])
+        return None
+
+    def land_later(self, place: Place, records: list[tuple[bytes | None, bytes | None]]) -> None:
+        """Append these in their order, at some time."""
+
+        def land() -> None:
+            self.log.append(place, *records.pop(0))
+            if records:
+                self.some_time(land)
+
+        self.some_time(land)
+
+    def expect_call(self, stage: str, call: Call, prefix: str, prefix_tokens: list[int] | None) -> str:
         """The whole output of a call, once it is sure that the call asks for the right thing."""
-        script, said = self.scripts[work.request], work.call.messages[-1].content
-        whole = script.outputs.get((work.stage, said))
+        said = call.messages[-1].content
+        whole = next((s.outputs[stage, said] for s in self.scripts.values() if (stage, said) in s.outputs), None)
         if whole is None:
-            raise Violation(f"{work.stage} at {work.path} was asked {said!r}, which is nobody's prompt")
-        if not whole.startswith(work.prefix):
-            raise Violation(f"{work.stage} at {work.path} is to continue from {work.prefix!r}, which was never said")
-        if work.call.max_tokens != MAX_TOKENS - len(work.prefix):
-            raise Violation(f"{work.stage} at {work.path}: {work.call.max_tokens} tokens left after {work.prefix!r}")
-        if self.with_tokens and (work.prefix_tokens or []) != [ord(c) for c in work.prefix]:
-            raise Violation(f"{work.stage} at {work.path}: its prefix's tokens are not its text")
+            raise self._violated(f"{stage} was asked {said!r}, which is nobody's prompt")
+        if not whole.startswith(prefix):
+            raise self._violated(f"{stage} is to continue from {prefix!r}, which was never said")
+        spent = len(prefix) if self.with_tokens else sum(1 for _ in grid(prefix))
+        if call.max_tokens != MAX_TOKENS - spent:
+            raise self._violated(f"{stage}: {call.max_tokens} tokens left after {prefix!r}")
+        if self.with_tokens and (prefix_tokens or []) != [ord(c) for c in prefix]:
+            raise self._violated(f"{stage}: the tokens of a prefix are not its text")
         return whole
+
+    def _violated(self, what: str) -> Violation:
+        self.fail(what)  # whatever the shell makes of it
+        return Violation(what)
 
     # --- the run
 
     def run(self) -> None:
         """Until nobody has anything left to do, ever. Raises `Violation` if that does not come."""
-        for _ in range(MAX_STEPS):
-            self._disturb()
-            if self._ready:
-                self._step()
-            elif self._late:
-                self._say_again()
-            elif not self._pass_time():
-                return
-        raise Violation(f"still busy after {MAX_STEPS} steps")
+        with seams(self.scheduler):
+            try:
+                self._populate()
+                self._until_quiet()
+                if self.faults.aftermath:
+                    self._say_all_again()
+            finally:
+                for worker in [*self.stage_workers, *self.lm_workers]:
+                    worker.kill()
 
-    def _step(self) -> None:
-        n = self.rng.randrange(len(self._ready))
-        actor = self._ready[n]
-        if isinstance(actor, LMRun) and self.strikes("run death"):
-            self._drop(n)
-            actor.die()
-        elif not actor.step():
-            self._drop(n)
+    def _populate(self) -> None:
+        for stage in self.pipeline.stages:
+            topics = [home_topic(self.pipeline.name, stage)]
+            topics += [requests_topic(self.pipeline.name)] if stage == self.pipeline.root else []
+            self.groups[stage] = Group(self, topics, copartitioned=True)
+            for _ in range(self.rng.choice((1, 1, 2))):
+                self.start_stage(stage)
+        for model, stages in self.pipeline.models().items():
+            topics = [work_topic(self.pipeline.name, stage) for stage in stages]
+            self.groups[model] = Group(self, topics, copartitioned=False)
+            for _ in range(self.rng.choice((1, 2))):
+                self.start_lm(model, topics)
+        for request, script in self.scripts.items():
+            asked = Raw(msgspec.json.encode(Question(script.prompt)))
+            record = Request(request, self.pipeline.name, asked, Context(script.mode))
+            self.tell(requests_topic(self.pipeline.name), request, encode(record))
 
-    def _drop(self, n: int) -> None:
-        actor = self._ready[n]
-        self._ready[n] = self._ready[-1]
-        self._ready.pop()
-        self._is_ready.discard(id(actor))
+    def start_stage(self, stage: str) -> None:
+        """A new process of a stage's app."""
+        worker = StageWorker(self, self.groups[stage], stage)
+        self.stage_workers.append(worker)
+        worker.group.join(worker)
 
-    def _disturb(self) -> None:
-        if self.strikes("home crash"):
-            # One that is in the middle of something: the others lose only what the log gives back at once.
-            busy = [home for home in self.homes if id(home) in self._is_ready]
-            self.rng.choice(busy or self.homes).crash()
-        if self._late and self.rng.random() < 0.02:
-            self._say_again()
-        if self._timers and self.strikes("jump"):
-            self._pass_time()
-        if self.cancelled is not None and self.rng.random() < 0.01:
-            self._cancel(self.cancelled)
-            self.cancelled = None
+    def start_lm(self, model: str, topics: list[str]) -> None:
+        """A new process of a model's app."""
+        worker = LMWorker(self, self.groups[model], model, topics)
+        self.lm_workers.append(worker)
+        worker.group.join(worker)
 
-    def _say_again(self) -> None:
-        self.log.append(*self._late.pop(self.rng.randrange(len(self._late))))
+    def _until_quiet(self) -> None:
+        scheduler, rng = self.scheduler, self.rng
+        bound = scheduler.steps + MAX_STEPS
+        while self._failure is None and not scheduler.errors:
+            if scheduler.steps >= self._next_disturbance:
+                self._next_disturbance = scheduler.steps + self._soon()
+                self._chaos.disturb()
+            if not scheduler.is_idle:
+                scheduler.step()
+            elif self.chores and rng.random() >= self.faults.time_first:
+                self.do_a_chore()
+            elif not scheduler.pass_time():
+                if not self.chores:
+                    return
+                self.do_a_chore()
+            if scheduler.steps > bound:
+                raise Violation(f"still busy after {MAX_STEPS} steps")
+        raise Violation(self._failure or "; ".join(scheduler.errors))
 
-    def _pass_time(self) -> bool:
-        while self._timers:
-            at_ms, _, home, incarnation, fire = heapq.heappop(self._timers)
-            self.now_ms = max(self.now_ms, at_ms)
-            if home.incarnation == incarnation:
-                fire()
-                return True
-        return False
+    def _soon(self) -> int:
+        return 1 + int(self.rng.expovariate(1 / self.faults.every_steps))
 
-    def _ask(self, request: str, script: Script) -> None:
-        self.scripts[request] = script
-        asked = Raw(msgspec.json.encode(Question(script.prompt)))
-        record = Request(request, pipeline.name, asked, Context(script.mode))
-        self.append(requests_topic(pipeline.name), request, encode(record))
+    def some_time(self, do: Callable[[], None]) -> None:
+        """Let it happen, nobody knows when."""
+        if self.rng.random() < 0.3:
+            self.scheduler.soon(None, do)
+        else:
+            self.chores.append(do)
 
-    def _cancel(self, request: str) -> None:
-        self.append(home_topic(pipeline.name, pipeline.root), request, encode(Cancel(request, "")))
+    def do_a_chore(self) -> None:
+        """Let one of these things happen now."""
+        self.chores.pop(self.rng.randrange(len(self.chores)))()
+
+    def tell(self, topic: str, request: str, value: bytes) -> None:
+        """Append what a client or a gateway says."""
+        key = request.encode()
+        self.log.append(self.log.place_of(topic, key, None), key, value)
+
+    def cancel(self) -> None:
+        """The client that wants to gives its request up."""
+        request, self.to_cancel = self.to_cancel, None
+        if request is not None:
+            self.tell(home_topic(self.pipeline.name, self.pipeline.root), request, encode(Cancel(request, "")))
+
+    # --- after the end
+
+    def _say_all_again(self) -> None:
+        """What comes again after the end changes nothing; after the horizon nothing at all is left."""
+        told = len(self.log.all_of(results_topic(self.pipeline.name)))
+        self._repeat_some()
+        self._until_quiet()
+        for worker in [*self.stage_workers, *self.lm_workers]:
+            worker.commit()  # nobody lags behind by an hour
+        self.scheduler.now_s += 1 + self.horizon_ms / 1000
+        self._sweep()
+        self._repeat_some()
+        self._until_quiet()
+        self.budget.clear()  # a sweep that a rebalance has interrupted, or a record that came in it: the next one
+        self._sweep()
+        self._until_quiet()
+        if len(self.log.all_of(results_topic(self.pipeline.name))) != told:
+            raise Violation("a client hears something after the end of its request")
+
+    def _sweep(self) -> None:
+        for worker in self.stage_workers:
+            worker.loop.run_in(worker.sweep)
+
+    def _repeat_some(self) -> None:
+        names = [t for t in self.log.topics() if t.partition(".")[0] in ("chunks", "work", "requests")]
+        places = [(name, partition) for name in names for partition in range(PARTITIONS)]
+        for place in self.rng.choices([p for p in places if self.log.end(p)], k=12):
+            (each,) = self.log.read(place, self.rng.randrange(self.log.end(place)), 1)
+            self.log.append(place, each.key, each.value)
+
+    def _new_id(self) -> str:
+        random_bits = self.rng.getrandbits(74)
+        bits = (self.now_ms << 80) | (7 << 76) | (random_bits >> 62 << 64) | (2 << 62) | (random_bits & (1 << 62) - 1)
+        return str(uuid.UUID(int=bits))

@@ -1,0 +1,220 @@
+"""Rules left out, one at a time: what the simulation has to notice. Each takes pytest's `monkeypatch`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from alto_streams.agents import pump, stage
+from alto_streams.agents.batch import Batch
+from alto_streams.ancestry import Scope, parse_path, wire_path
+from alto_streams.records import Chunk, Request, Start, Timer, Work
+from alto_streams.tables import attempts, joins, machine, merge, prompts, store
+from alto_streams.tables.attempts import Ruling
+from alto_streams.tables.rows import CallState, Row
+
+Mutant = Callable[[pytest.MonkeyPatch], None]
+
+
+# --- the order of work in a home
+
+
+def dedupe_off(patch: pytest.MonkeyPatch) -> None:
+    true = stage.StageAgent._take
+
+    def take(self: stage.StageAgent, partition: int, polled: Any, batch: Any) -> None:
+        record = stage._decode(polled.value)
+        self._row(partition, record.id if isinstance(record, Request) else record.request).offset = -1
+        true(self, partition, polled, batch)
+
+    patch.setattr(stage.StageAgent, "_take", take)
+
+
+def outbox_not_sent_again(patch: pytest.MonkeyPatch) -> None:
+    true = stage.StageAgent._take
+
+    def take(self: stage.StageAgent, partition: int, polled: Any, batch: Any) -> None:
+        true(self, partition, polled, batch)
+        for key in batch.again:
+            batch.again[key] = []
+
+    patch.setattr(stage.StageAgent, "_take", take)
+
+
+def outbox_replaced(patch: pytest.MonkeyPatch) -> None:
+    class Forgetful(dict[str, Any]):
+        def get(self, *_: Any) -> Any:
+            return []
+
+    patch.setattr(stage, "Batch", lambda: Batch(again=Forgetful()))
+
+
+def offset_before_row(patch: pytest.MonkeyPatch) -> None:
+    true = pump.Pump._finish
+
+    async def finish(self: pump.Pump, partition: int, events: list[Any]) -> None:
+        for event in events:
+            event.ack()
+        await true(self, partition, events)
+
+    patch.setattr(pump.Pump, "_finish", finish)
+
+
+def marker_forgotten_early(patch: pytest.MonkeyPatch) -> None:
+    true = stage.StageAgent._leave_markers
+
+    async def leave(self: stage.StageAgent, partition: int, keys: set[str]) -> None:
+        live = self._live.get(partition, {})
+        over = [key for key in sorted(keys) if key in live and live[key].finished is not None]
+        await true(self, partition, keys)
+        await self._rows.put_many(partition, [(key, 0, None) for key in over])
+
+    patch.setattr(stage.StageAgent, "_leave_markers", leave)
+
+
+def finished_rows_rise(patch: pytest.MonkeyPatch) -> None:
+    true = machine.StageMachine._forget
+
+    def forget(self: machine.StageMachine, row: Row, *rest: object) -> list[object]:
+        true(self, row, *rest)  # type: ignore[arg-type]
+        row.finished = None
+        return []
+
+    patch.setattr(machine.StageMachine, "_forget", forget)
+
+
+# --- the rows of owners and zombies
+
+
+def lower_offset_wins(patch: pytest.MonkeyPatch) -> None:
+    true = merge.Rows.apply
+
+    def apply(self: merge.Rows, raw_key: bytes, raw_value: bytes | None) -> None:
+        key, generation = merge.decode_key(raw_key)
+        known = self.get(key)
+        if raw_value is not None and known is not None and known.generation != generation:
+            offset, value = merge.decode_value(raw_value)
+            if offset < known.offset:
+                self._rows[key] = merge.Row(offset, generation, value)
+            return
+        true(self, raw_key, raw_value)
+
+    patch.setattr(merge.Rows, "apply", apply)
+
+
+def no_generation_in_key(patch: pytest.MonkeyPatch) -> None:
+    true = merge.encode_key
+    patch.setattr(store, "encode_key", lambda key, generation: true(key, 0))
+
+
+def buried_row_is_gone(patch: pytest.MonkeyPatch) -> None:
+    def bury(self: merge.Rows, key: str, generation: int) -> None:
+        row = self.get(key)
+        if row is not None and row.generation == generation:
+            del self._rows[key]
+        self._forget_other(key, generation)
+
+    patch.setattr(merge.Rows, "bury", bury)
+
+
+# --- attempts and runs
+
+
+def second_start_ignored(patch: pytest.MonkeyPatch) -> None:
+    true = attempts.rule_start
+
+    def rule(call: CallState | None, start: Start) -> Ruling:
+        ruling = true(call, start)
+        return Ruling.IGNORE if call is not None and call.run is not None and ruling is not Ruling.ABORT else ruling
+
+    patch.setattr(machine, "rule_start", rule)
+
+
+def second_start_followed_after_text(patch: pytest.MonkeyPatch) -> None:
+    true = attempts.rule_start
+    patch.setattr(machine, "rule_start", lambda c, s: Ruling.FOLLOW if true(c, s) is Ruling.RETRY else true(c, s))
+
+
+def runs_mixed(patch: pytest.MonkeyPatch) -> None:
+    def rule(call: CallState | None, chunk: Chunk) -> Ruling:
+        ours = call is not None and not call.closed and call.seq == chunk.seq and call.attempt == chunk.attempt
+        return Ruling.ACCEPT if ours else Ruling.IGNORE
+
+    patch.setattr(machine, "rule_chunk", rule)
+
+
+def holes_skipped(patch: pytest.MonkeyPatch) -> None:
+    true = attempts.rule_chunk
+    patch.setattr(machine, "rule_chunk", lambda c, k: Ruling.IGNORE if true(c, k) is Ruling.RETRY else true(c, k))
+
+
+def older_attempts_accepted(patch: pytest.MonkeyPatch) -> None:
+    def rule(call: CallState | None, chunk: Chunk) -> Ruling:
+        return Ruling.IGNORE if call is None or call.closed or chunk.seq < call.seq else Ruling.ACCEPT
+
+    patch.setattr(machine, "rule_chunk", rule)
+
+
+def stale_timer_obeyed(patch: pytest.MonkeyPatch) -> None:
+    def rule(call: CallState | None, timer: Timer) -> Ruling:
+        ours = call is not None and not call.closed and timer.attempt == call.attempt
+        return Ruling.RETRY if ours else Ruling.IGNORE
+
+    patch.setattr(machine, "rule_timer", rule)
+
+
+def prefix_off_by_one(patch: pytest.MonkeyPatch) -> None:
+    def work(*args: Any, **rest: Any) -> Work:
+        return Work(*args, **rest | {"prefix": rest["prefix"][:-1]})
+
+    patch.setattr(prompts, "Work", work)
+
+
+def numbering_begins_anew(patch: pytest.MonkeyPatch) -> None:
+    true = attempts.next_attempt
+
+    def next_attempt(call: CallState) -> None:
+        true(call)
+        call.shown = 0
+
+    patch.setattr(attempts, "next_attempt", next_attempt)
+
+
+# --- joins
+
+
+def closes_counted_twice(patch: pytest.MonkeyPatch) -> None:
+    def settle(self: Scope, stream: str) -> bool:
+        while self._at(stream).complete:
+            if stream == self.path:
+                self.complete = True
+                return True
+            stream = wire_path(parse_path(stream)[:-1])
+            done = self._at(stream).done
+            done.add(len(done))
+        return False
+
+    patch.setattr(Scope, "_settle", settle)
+
+
+def closes_ignore_children(patch: pytest.MonkeyPatch) -> None:
+    true = Scope.close
+    patch.setattr(Scope, "close", lambda self, stream, count, *rest: true(self, stream, 0, *rest))
+
+
+def failed_driver_is_silent(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(joins.Joins, "driver_failure", lambda self, row, path: None)
+
+
+def early_gather(patch: pytest.MonkeyPatch) -> None:
+    true = joins.Joins.is_ready
+
+    def is_ready(self: joins.Joins, row: Row, path: str) -> bool:
+        for scopes in row.scopes.values():
+            for scope in scopes.values():
+                scope.complete = scope.complete or any(s.complete for s in scope.streams.values())
+        return true(self, row, path)
+
+    patch.setattr(joins.Joins, "is_ready", is_ready)

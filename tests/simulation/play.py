@@ -1,0 +1,62 @@
+"""One world of each kind, run and checked: what the tests, the long run and the hunt for mutants have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alto_streams.records import Mode, Work, decoder
+from alto_streams.topic_names import work_topic
+from tests.simulation.checks import check
+from tests.simulation.faults import CALM, NONE, RESTLESS, SLOW, WILD, Faults, Violation
+from tests.simulation.world import World
+
+decode_work = decoder(Work)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of world, and what is promised in it beside what is promised everywhere."""
+
+    faults: Faults
+    mode: Mode = Mode.STREAM
+    cancels: bool = False
+    never_waits: bool = False
+    never_retries: bool = False
+
+
+KINDS = {
+    "undisturbed": Kind(NONE),
+    "undisturbed barrier": Kind(NONE, mode=Mode.BARRIER),
+    "calm": Kind(CALM, never_waits=True),
+    "wild": Kind(WILD),
+    "wild barrier": Kind(WILD, mode=Mode.BARRIER),
+    "cancelled": Kind(WILD, cancels=True),
+    "restless": Kind(RESTLESS),
+    "slow": Kind(SLOW, never_retries=True),
+}
+
+
+def play(name: str, seed: int) -> World:
+    """Run one world to its end and check it. Raises `Violation` with the seed that replays it."""
+    kind = KINDS[name]
+    world = World(seed, kind.faults, mode=kind.mode, cancels=kind.cancels)
+    try:
+        world.run()
+        check(world, may_be_cancelled=frozenset({world.cancelled} if world.cancelled else ()))
+        if kind.never_waits and world.done_ms >= world.started_ms + world.silence_ms:
+            raise Violation("a death was noticed only by a silence")
+        if kind.never_retries:
+            check_attempts(world)
+    except Exception as error:
+        raise Violation(f"ALTO_SIM_SEED={seed} ({name}): {type(error).__name__}: {error}") from error
+    return world
+
+
+def check_attempts(world: World) -> None:
+    """Nobody has died and nothing was lost, so no attempt was given up."""
+    for stages in world.pipeline.models().values():
+        for stage in stages:
+            for each in world.log.all_of(work_topic(world.pipeline.name, stage)):
+                work = decode_work(each.value or b"")
+                if work.attempt != 1:
+                    raise Violation(f"{work.stage} at {work.path}: attempt {work.attempt} though nobody died")
