@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -29,7 +29,6 @@ from alto_streams.producer import Producer, bootstrap, connected, faust_log
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25  # how long one fetch from aiokafka's buffer may wait; records wake it
-IDLE_S = 0.02
 REVOKED_WITHIN = 0.75  # of the rebalance timeout: a member that takes longer is expelled
 
 
@@ -190,7 +189,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             # fetched and handed on in between would be lost.
             active = {tp for tp in active if self._is_changelog_tp(tp)}
             if not active:
-                await self.sleep(IDLE_S)
+                await self.sleep(0.02)
                 return {}
         self.not_waiting_next_records.clear()
         try:
@@ -220,11 +219,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def sources(self) -> set[TP]:
         """The partitions that this worker owns and finishes records of: no changelogs. Any thread may ask."""
+        return {tp for tp in self.assignment() if self._acks_enabled(tp.topic) and not self._is_changelog_tp(tp)}
+
+    def assignment(self) -> set[TP]:
+        """Empty also before the thread has connected: Faust asks every second, and an exception ended the worker."""
         try:
-            owned = self.assignment()
+            return cast("set[TP]", super().assignment())
         except driver.ConsumerNotStarted:
             return set()
-        return {tp for tp in owned if self._acks_enabled(tp.topic) and not self._is_changelog_tp(tp)}
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         self._fold_inlined_acks()

@@ -163,6 +163,14 @@ async def test_a_broker_that_comes_late_is_waited_for(tmp_path: Path, caplog: py
     assert not [record for record in caplog.records if record.exc_info], "no stack trace"
 
 
+async def test_a_worker_that_has_not_connected_yet_owns_nothing(tmp_path: Path) -> None:
+    """Faust asks every second from the start on; the thread that connects may take longer."""
+    app = new_app(unique("early"), settings_for("kafka://127.0.0.1:1", tmp_path))
+    assert app.consumer.assignment() == set()
+    assert app.consumer.sources() == set()
+    app.consumer._thread.thread_loop.close()
+
+
 async def test_metrics_are_served_and_a_taken_port_is_named(kafka: Server, tmp_path: Path) -> None:
     app_id, topic = unique("metrics"), unique("metrics-src")
     await create_topics(kafka.url, 1, topic)
