@@ -244,6 +244,7 @@ def _held(producer: AIOKafkaProducer) -> list[Any]:
 
 def _fail_all(producer: AIOKafkaProducer, error: BaseException) -> None:
     accumulator, held = producer._message_accumulator, _held(producer)
+    accumulator._pending_batches.update(held)  # each is taken from there when it has failed
     accumulator.fail_all(error)
     accumulator._batches.clear()  # the sending task must not find them
     for batch in held:  # nobody waits for room in these any more: mark the exception as seen
