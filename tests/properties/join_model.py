@@ -152,16 +152,15 @@ class JoinWorld:
         level, at = int(items.stage[1:]), unwire(items.path)
         for n, child in enumerate(items.children):
             where = (*at, (items.first + n, items.epoch))
-            if level == self.levels:
-                self.items[where] = child
-                self._learn_facts([Fact("leaf", where)])
-            else:
-                self.drivers[where] = child
-                self._learn_facts(self.oracle.implied(Fact("leaf", where)))
+            leaf = Fact("leaf", where)
+            self._learn_facts([leaf] if level == self.levels else self.oracle.implied(leaf))
+            if not self.oracle.is_void(leaf):
+                (self.items if level == self.levels else self.drivers)[where] = child
         if items.close is not None:
-            if level == self.levels and items.close.status is not Status.OK:
+            close = Fact("close", at, items.close.count, items.epoch)
+            self._learn_facts([close])
+            if level == self.levels and items.close.status is not Status.OK and not self.oracle.is_void(close):
                 self.failed[at, items.epoch] = items.close.cause or ""
-            self._learn_facts([Fact("close", at, items.close.count, items.epoch)])
 
     def _learn_cancel(self, where: Where) -> None:
         fact, gather = Fact("cut", where), where[: self.depth]
