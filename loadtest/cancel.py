@@ -29,6 +29,7 @@ AT_ONCE = 3  # requests in flight
 CALLS_OF_REQUEST = 1 + fanout.WIDTH + fanout.WIDTH**2
 CALLS_OF_ITEM = 1 + fanout.WIDTH
 BEGIN_S, OVER_S = 30.0, 1.0
+WARM_UP = 3  # requests that are not counted
 SLOTS = AT_ONCE * CALLS_OF_REQUEST
 
 
@@ -86,7 +87,9 @@ async def _run(folder: Path, requests: int, items: bool) -> dict[str, Any]:
             system(folder, "loadtest.fanout", models, workers=WORKERS, engine_slots=SLOTS) as running,
             Client([running.gateway]) as client,
         ):
-            await _whole(client, engine, 1, "warm-up", Seen())
+            await _whole(client, engine, WARM_UP, "warm-up", Seen())  # broker and workers are slow at first
+            if items:
+                await _items(client, engine, 1, "warm-up-item", Seen())
             for redis in ("redis", "redis_stopped"):
                 if redis == "redis_stopped":
                     await asyncio.to_thread(running.valkey.stop)
