@@ -148,8 +148,9 @@ class Egress:
 
     async def _publish(self, partition: int, records: list[Record]) -> None:
         first, last = records[0].offset, records[-1].offset
-        # A new owner trusts the committed offset: it was committed after Redis had everything before it.
-        floor = self._confirmed.get(partition, first - 1)
+        # What was delivered begins at the committed offset, which was committed after Redis had everything before it.
+        # What this egress has confirmed itself may be from before another one owned the partition, and be less.
+        floor = max(first - 1, self._confirmed.get(partition, -1))
         async with self._locks[partition]:
             while (kept := await self._write(partition, records, last, floor)) is not None:
                 floor = await self._rebuild(partition, kept, stop=first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -131,6 +131,27 @@ async def test_a_loss_is_noticed_though_nothing_new_comes(
         await owner.check({0: 22})
         assert await client.xrange(events_key(request)) == before
         assert await client.get(published_key(pipeline, 0)) == b"21"
+
+
+async def test_an_owner_that_comes_back_goes_on_with_a_rebuild_that_was_broken_off(
+    egress: Egress, client: Redis, results: Results, redis: Server, pipeline: str
+) -> None:
+    """Between the two times that it owned the partition another one did, and died while it rebuilt."""
+    request = new_request_id()
+    records = results.append(*story(request, 300))
+
+    async def breaks_off(partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+        yield records[start:150]
+        raise asyncio.CancelledError
+
+    await egress.publish(records[:100])
+    other = Egress(client, pipeline, breaks_off, settings_for(redis.url))
+    await other.publish(records[100:200])
+    await lose_everything(redis)
+    with pytest.raises(asyncio.CancelledError):
+        await other.check({0: 200})
+    await egress.publish(records[200:])
+    assert await offsets(client, request) == list(range(302))
 
 
 async def test_a_new_owner_notices_the_loss_too(
