@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -37,10 +38,14 @@ class Client:
             if event.kind is EventKind.CHUNK:
                 self.text[place] = self.text.get(place, "") + body["text"]
             elif event.kind is EventKind.ITEM:
-                self.items[place] = (body["value"] or {}).get("verdict")
+                self.items[place] = self.value_of(body)
             elif event.kind is EventKind.DONE:
                 self.done.append(body)
                 self.done_ms = event.at_ms
+
+    def value_of(self, body: dict[str, Any]) -> object:
+        """What is kept of an item; None of a failed one."""
+        return (body["value"] or {}).get("verdict")
 
 
 def check(world: World, *, may_be_cancelled: frozenset[str] = frozenset()) -> None:

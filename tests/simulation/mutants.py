@@ -11,7 +11,7 @@ from alto_streams.agents import pump, stage
 from alto_streams.agents.batch import Batch
 from alto_streams.ancestry import Scope, parse_path, wire_path
 from alto_streams.records import Chunk, Request, Start, Timer, Work
-from alto_streams.tables import attempts, joins, machine, merge, prompts, store
+from alto_streams.tables import attempts, calls, joins, machine, merge, outputs, prompts, store, withdrawals
 from alto_streams.tables.attempts import Ruling
 from alto_streams.tables.rows import CallState, Row
 
@@ -218,3 +218,38 @@ def early_gather(patch: pytest.MonkeyPatch) -> None:
         return true(self, row, path)
 
     patch.setattr(joins.Joins, "is_ready", is_ready)
+
+
+# --- withdrawals
+
+
+def retraction_not_cascaded(patch: pytest.MonkeyPatch) -> None:
+    true = outputs.Outputs.retract
+
+    def retract(self: outputs.Outputs, *args: Any) -> list[Any]:
+        return true(self, *args)[:1]  # the client is told, the stages below are not
+
+    patch.setattr(outputs.Outputs, "retract", retract)
+
+
+def epoch_not_raised(patch: pytest.MonkeyPatch) -> None:
+    true = calls.Calls._take_back
+
+    def take_back(self: calls.Calls, request: str, path: str, call: CallState, at: Any) -> list[Any]:
+        told = true(self, request, path, call, at)
+        call.epoch = 0
+        return told
+
+    patch.setattr(calls.Calls, "_take_back", take_back)
+
+
+def replacement_is_no_retraction(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(withdrawals.Withdrawals, "implied", lambda self, source, paths: [])
+
+
+def dead_paths_live_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(withdrawals.Withdrawals, "is_dead", lambda self, row, source, path: False)
+
+
+def redone_text_is_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(attempts, "begin_anew", lambda call: None)

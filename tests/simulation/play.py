@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from alto_streams.records import Mode, Work, decoder
 from alto_streams.topic_names import work_topic
 from tests.simulation.checks import check
-from tests.simulation.faults import CALM, NONE, RESTLESS, SLOW, WILD, Faults, Violation
+from tests.simulation.faults import CALM, NONE, RESTLESS, SKEWED, SLOW, WILD, Faults, Violation
+from tests.simulation.redo import RedoWorld
+from tests.simulation.redo_checks import check_redo
 from tests.simulation.world import World
 
 decode_work = decoder(Work)
@@ -22,6 +24,7 @@ class Kind:
     cancels: bool = False
     never_waits: bool = False
     never_retries: bool = False
+    redoes: bool = False
 
 
 KINDS = {
@@ -33,16 +36,27 @@ KINDS = {
     "cancelled": Kind(WILD, cancels=True),
     "restless": Kind(RESTLESS),
     "slow": Kind(SLOW, never_retries=True),
+    "redo": Kind(CALM, redoes=True, never_waits=True),
+    "redo wild": Kind(WILD, redoes=True),
+    "redo skewed": Kind(SKEWED, redoes=True),
+    "redo cancelled": Kind(WILD, redoes=True, cancels=True),
 }
 
 
 def play(name: str, seed: int) -> World:
     """Run one world to its end and check it. Raises `Violation` with the seed that replays it."""
     kind = KINDS[name]
-    world = World(seed, kind.faults, mode=kind.mode, cancels=kind.cancels)
+    world: World
+    if kind.redoes:
+        world = RedoWorld(seed, kind.faults, cancels=kind.cancels)
+    else:
+        world = World(seed, kind.faults, mode=kind.mode, cancels=kind.cancels)
     try:
         world.run()
-        check(world, may_be_cancelled=frozenset({world.cancelled} if world.cancelled else ()))
+        if isinstance(world, RedoWorld):
+            check_redo(world)
+        else:
+            check(world, may_be_cancelled=frozenset({world.cancelled} if world.cancelled else ()))
         if kind.never_waits and world.done_ms >= world.started_ms + world.silence_ms:
             raise Violation("a death was noticed only by a silence")
         if kind.never_retries:

@@ -43,6 +43,7 @@ class Producer:
     def __init__(self, world: World, loop: ProcessLoop) -> None:
         self._world, self._loop = world, loop
         self._queues: dict[Place, deque[Buffered]] = {}
+        self._held: set[Place] = set()  # partitions whose leader is slow to answer
         self._is_sending = False
         self.fenced = False
 
@@ -88,20 +89,23 @@ class Producer:
     def _put(self, out: Out, batch: _Batch) -> None:
         place = self._world.log.place_of(out.topic, out.key, out.partition)
         self._queues.setdefault(place, deque()).append(Buffered(out.key, out.value, batch))
-        if not self._is_sending:
-            self._is_sending = True
-            self._world.scheduler.soon(None, self._send)
+        self._go_on()
 
     def _send(self) -> None:
         """One request to the broker: the first records of one partition."""
         world, queues = self._world, self._queues
         self._is_sending = False
-        if not queues:
+        places = sorted(place for place in queues if place not in self._held)
+        if not places:
             return
         if world.strikes("send failure"):
             self._fail()
             return
-        place = world.rng.choice(sorted(queues)) if len(queues) > 1 else next(iter(queues))
+        place = world.rng.choice(places)
+        if len(places) > 1 and world.strikes("slow partition"):
+            places.remove(place)
+            self._hold(place)
+            place = world.rng.choice(places)
         queue = queues[place]
         for _ in range(len(queue) if world.rng.random() < 0.7 else world.rng.randint(1, len(queue))):
             each = queue.popleft()
@@ -111,9 +115,20 @@ class Producer:
                 self._loop.call_soon(_acknowledge, each.batch.delivery)
         if not queue:
             del queues[place]
-        if queues:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._queues and not self._is_sending:
             self._is_sending = True
-            world.scheduler.soon(None, self._send)
+            self._world.scheduler.soon(None, self._send)
+
+    def _hold(self, place: Place) -> None:
+        def release() -> None:
+            self._held.discard(place)
+            self._go_on()
+
+        self._held.add(place)
+        self._world.some_time(release)
 
     def _fail(self) -> None:
         """A send has failed: so does all that is buffered, though some of it may have landed."""

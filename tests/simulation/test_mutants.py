@@ -43,6 +43,12 @@ CASES: list[tuple[Mutant, str]] = [
     (mutants.closes_ignore_children, "calm"),
     (mutants.failed_driver_is_silent, "calm"),
     (mutants.early_gather, "calm"),
+    (mutants.runs_mixed, "redo wild"),
+    (mutants.retraction_not_cascaded, "redo"),
+    (mutants.epoch_not_raised, "redo"),
+    (mutants.replacement_is_no_retraction, "redo skewed"),
+    (mutants.dead_paths_live_on, "redo wild"),
+    (mutants.redone_text_is_kept, "redo"),
 ]
 
 

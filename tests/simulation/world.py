@@ -109,6 +109,8 @@ class World:
                     return None
             elif value.startswith(b'{"type":"result"') and self.strikes("map lost"):
                 return None
+            elif value.startswith(b'{"type":"retract"') and self.strikes("late retract"):
+                return self.land_later(place, [(key, value)])
         elif kind == "work" and self.strikes("twice"):
             self.log.append((place[0], self.rng.randrange(PARTITIONS)), key, value)
         self.log.append(place, key, value)
@@ -131,17 +133,22 @@ class World:
         said = call.messages[-1].content
         whole = next((s.outputs[stage, said] for s in self.scripts.values() if (stage, said) in s.outputs), None)
         if whole is None:
-            raise self._violated(f"{stage} was asked {said!r}, which is nobody's prompt")
+            raise self.violated(f"{stage} was asked {said!r}, which is nobody's prompt")
         if not whole.startswith(prefix):
-            raise self._violated(f"{stage} is to continue from {prefix!r}, which was never said")
+            raise self.violated(f"{stage} is to continue from {prefix!r}, which was never said")
         spent = len(prefix) if self.with_tokens else sum(1 for _ in grid(prefix))
         if call.max_tokens != MAX_TOKENS - spent:
-            raise self._violated(f"{stage}: {call.max_tokens} tokens left after {prefix!r}")
+            raise self.violated(f"{stage}: {call.max_tokens} tokens left after {prefix!r}")
         if self.with_tokens and (prefix_tokens or []) != [ord(c) for c in prefix]:
-            raise self._violated(f"{stage}: the tokens of a prefix are not its text")
+            raise self.violated(f"{stage}: the tokens of a prefix are not its text")
         return whole
 
-    def _violated(self, what: str) -> Violation:
+    def question(self, prompt: str) -> bytes:
+        """The input of a request."""
+        return msgspec.json.encode(Question(prompt))
+
+    def violated(self, what: str) -> Violation:
+        """For whoever is called by a shell, and finds that something is wrong."""
         self.fail(what)  # whatever the shell makes of it
         return Violation(what)
 
@@ -168,11 +175,11 @@ class World:
                 self.start_stage(stage)
         for model, stages in self.pipeline.models().items():
             topics = [work_topic(self.pipeline.name, stage) for stage in stages]
-            self.groups[model] = Group(self, topics, copartitioned=False)
+            self.groups["model:" + model] = Group(self, topics, copartitioned=False)
             for _ in range(self.rng.choice((1, 2))):
                 self.start_lm(model, topics)
         for request, script in self.scripts.items():
-            asked = Raw(msgspec.json.encode(Question(script.prompt)))
+            asked = Raw(self.question(script.prompt))
             record = Request(request, self.pipeline.name, asked, Context(script.mode))
             self.tell(requests_topic(self.pipeline.name), request, encode(record))
 
@@ -184,7 +191,7 @@ class World:
 
     def start_lm(self, model: str, topics: list[str]) -> None:
         """A new process of a model's app."""
-        worker = LMWorker(self, self.groups[model], model, topics)
+        worker = LMWorker(self, self.groups["model:" + model], model, topics)
         self.lm_workers.append(worker)
         worker.group.join(worker)
 
