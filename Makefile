@@ -2,7 +2,7 @@ PY := .venv/bin/python
 UV := .venv/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint format chaos chaos-quick rebalances soak-properties clean
+.PHONY: help setup demo up test lint format chaos chaos-quick rebalances soak-properties soak-simulation clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ rebalances: setup ## a hundred workers leave their groups and come back, under l
 
 soak-properties: setup ## a million interleavings of scopes, calls, joins and whole pipelines (SOAK="-j 2 --seed 7")
 	@nice -n 10 $(PY) -m tests.properties.soak $(SOAK)
+
+soak-simulation: setup ## ten thousand fault schedules of the shells on a simulated log (SCHEDULES=10000)
+	@nice -n 10 $(PY) -m tests.simulation $(or $(SCHEDULES),10000)
 
 clean: ## remove what tools leave behind (not .venv, nor Kafka's jars in .cache)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist var
