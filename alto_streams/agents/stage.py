@@ -20,7 +20,7 @@ from functools import partial
 from typing import Protocol
 
 from alto_streams.agents.batch import Batch, waves
-from alto_streams.agents.insist import insist
+from alto_streams.agents.insist import insist, insist_while
 from alto_streams.agents.letters import Origin, letter_of
 from alto_streams.agents.maps import MapRunner
 from alto_streams.agents.timers import Timers
@@ -268,8 +268,10 @@ class StageAgent:
         if row is None:  # after a batch that failed, until its records come again
             try:
                 stored = self._rows.get(partition, timer.request)
-            except Fenced:
-                return  # whoever owns the partition by now arms its timers itself
+            except Fenced:  # in the middle of a rebalance: whoever keeps a partition arms no timer anew
+                if partition in self._live:
+                    self._timers.arm(partition, timer, int(time.time() * 1000) + HELD_AGAIN_MS)
+                return
             row = None if stored is None else decode_stored(stored.value, stored.offset)
         if row is None or row.finished is not None:
             return
@@ -279,11 +281,7 @@ class StageAgent:
 
     async def _append(self, partition: int, record: Timer | Result) -> None:
         out = Out(self._topic, record.request.encode(), encode(record), partition)
-        try:
-            await insist(lambda: self._send_all([out]))
-        except Fenced as error:
-            # Whoever owns the partition by now arms its timers and runs its functions itself.
-            log.info("%s: a %s of partition %d is left out: %s", self._stage, type(record).__name__, partition, error)
+        await insist_while(lambda: partition in self._live, partial(self._send_all, [out]))
 
     async def _too_large(self, partition: int, polled: Polled, error: Poison) -> None:
         record = _decode(polled.value)

@@ -176,6 +176,13 @@ class RowTable:
             for key, row in list(rows.items()):
                 if self._expired(key):
                     await self.put_many(partition, [Put(key, row.offset, None)])
+        # What counts is written anew under our own generation before anything is buried: another owner, who has read
+        # back other versions, may bury the one that we take for the row.
+        losing = {key for key, generation in rows.losers() if generation < self._generation}
+        kept = [(key, rows.get(key)) for key in sorted(losing)]
+        older = [Put(key, r.offset, r.value) for key, r in kept if r is not None and r.generation < self._generation]
+        for start in range(0, len(older), DELETES_AT_ONCE):
+            await self.put_many(partition, older[start : start + DELETES_AT_ONCE])
         # A newer generation than ours is its owner's to clean: our tombstone could bury its next write.
         losers = [(key, generation) for key, generation in rows.losers() if generation < self._generation]
         for start in range(0, len(losers), DELETES_AT_ONCE):
