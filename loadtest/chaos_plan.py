@@ -72,7 +72,7 @@ def _round(
         role = rng.choices([Role.LM, Role.STAGE], [0.6, 0.4])[0]
         pause_s = session_s + rng.uniform(1.5, 4.0)
         # Woken, it joins its group again: one more rebalance to be over.
-        return Round(kind, (rng.choice(parts[role]),), pause_s + session_s, pause_s)
+        return Round(kind, (rng.choice(parts[role]),), pause_s + session_s + 2.5, pause_s)
     if kind is Kind.LEAVE:
         role = rng.choices([Role.LM, Role.STAGE, Role.EGRESS], [0.4, 0.5, 0.1])[0]
         return Round(kind, (rng.choice(parts[role]),), rng.uniform(2.0, 5.0))
