@@ -93,7 +93,7 @@ async def _under_faults(
         await asyncio.sleep(options.calm_s)
         rounds = plan(options.amount, system.parts, options.session_s, options.seed)
         for number, each in enumerate(rounds, 1):
-            found = await _carry_out(system, number, each, options.session_s, began)
+            found = await _carry_out(system, each, options.session_s, began)
             faults.extend(found)
             what = ", ".join(fault.part for fault in found)
             done = f"{load.done}/{len(load.asked)} done"
@@ -112,7 +112,7 @@ async def _under_faults(
         watching.cancel()
 
 
-async def _carry_out(system: ChaosSystem, number: int, each: Round, session_s: float, began: float) -> list[Fault]:
+async def _carry_out(system: ChaosSystem, each: Round, session_s: float, began: float) -> list[Fault]:
     """Does what a round says and waits until the next is due; the faults that it made."""
     for victim in each.victims:
         await system.wait_ready(victim)
@@ -125,7 +125,7 @@ async def _carry_out(system: ChaosSystem, number: int, each: Round, session_s: f
         case Kind.STOP:
             await system.pause(each.victims[0], each.pause_s)
         case Kind.BROKER:
-            await system.restart_broker(kill=number % 2 == 0)
+            await system.restart_broker(each.is_hard)
             reach_s += time.monotonic() - start
         case Kind.REDIS:
             await system.restart_redis()

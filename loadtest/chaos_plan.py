@@ -7,9 +7,10 @@ a recovery is broken off by the next death.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -34,12 +35,16 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One instant: what is done to which parts, and the seconds until the next. `pause_s`: how long a stop lasts."""
+    """One instant: what is done to which parts, and the seconds until the next.
+
+    `pause_s`: how long a stop lasts. `is_hard`: whether the broker is killed, not asked to end.
+    """
 
     kind: Kind
     victims: tuple[str, ...]
     then_s: float
     pause_s: float = 0.0
+    is_hard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,9 @@ def plan(amount: Amount, parts: Mapping[Role, Sequence[str]], session_s: float, 
     kinds += [Kind.LEAVE] * amount.leaves
     kinds += [Kind.BROKER] * amount.broker_restarts + [Kind.REDIS] * amount.redis_restarts
     rng.shuffle(kinds)
-    return [_round(kind, parts, session_s, amount, rng) for kind in kinds]
+    rounds = [_round(kind, parts, session_s, amount, rng) for kind in kinds]
+    brokers = itertools.cycle([True, False])
+    return [replace(each, is_hard=next(brokers)) if each.kind is Kind.BROKER else each for each in rounds]
 
 
 def _round(

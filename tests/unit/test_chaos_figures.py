@@ -131,5 +131,6 @@ def test_a_plan_holds_what_it_promises_and_replays_from_its_seed() -> None:
     victims = [victim for each in rounds if each.kind is Kind.KILL for victim in each.victims]
     assert len(victims) >= 200
     assert sum(victim.startswith("lm-") for victim in victims) * 2 >= len(victims)
+    assert [each.is_hard for each in rounds if each.kind is Kind.BROKER] == [True, False]
     assert all(each.pause_s > 6.0 for each in rounds if each.kind is Kind.STOP)
     assert sum(each.then_s for each in rounds) < 27 * 60
