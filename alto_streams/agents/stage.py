@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Protocol
 
 from alto_streams.agents.batch import Batch, waves
 from alto_streams.agents.insist import insist, insist_while
-from alto_streams.agents.letters import Origin, letter_of
+from alto_streams.agents.letters import letter_of
 from alto_streams.agents.maps import MapRunner
+from alto_streams.agents.ports import Polled, RowTable, SendAll
 from alto_streams.agents.timers import Timers
 from alto_streams.errors import Fenced
 from alto_streams.pipeline import Pipeline
@@ -40,35 +40,6 @@ log = logging.getLogger(__name__)
 _decode: Callable[[bytes], HomeRecord] = decoder(HomeRecord)  # type: ignore[arg-type]
 
 HELD_AGAIN_MS = 1_000
-
-SendAll = Callable[[list[Out]], Awaitable[object]]
-
-
-class StoredRow(Protocol):
-    """A row as the table has it, as of the record at `offset`."""
-
-    @property
-    def offset(self) -> int: ...
-
-    @property
-    def value(self) -> bytes: ...
-
-
-class RowTable(Protocol):
-    """The rows of this worker's partitions, kept in a compacted changelog (see `tables.store`)."""
-
-    def get(self, partition: int, key: str) -> StoredRow | None: ...
-
-    def items(self, partition: int) -> Iterable[tuple[str, StoredRow]]: ...
-
-    async def put_many(self, partition: int, rows: Sequence[tuple[str, int, bytes | None]]) -> None: ...
-
-
-class Polled(Origin, Protocol):
-    """A record as it was polled, with the time at which it was appended."""
-
-    @property
-    def at_ms(self) -> int: ...
 
 
 class StageAgent:
@@ -89,6 +60,7 @@ class StageAgent:
         self._root_topic = home_topic(pipeline.name, pipeline.root)
         self._machine, self._rows, self._send_all, self._horizon_ms = machine, rows, send_all, horizon_ms
         self._live: dict[int, dict[str, Row]] = {}
+        self._owned: set[int] = set()
         self._batches: dict[int, Batch] = {}  # in flight, one a partition
         self._timers = Timers(self._silent)
         self._maps = MapRunner(pipeline, stage, self._append, maps_at_once)
@@ -118,17 +90,20 @@ class StageAgent:
             self._batches.pop(partition, None)
 
     async def _work(self, partition: int, polled: Sequence[Polled], batch: Batch) -> None:
-        for each in polled:
+        poisoned = []
+        for each in polled:  # without an await: the partition may be given up in one
             try:
                 self._take(partition, each, batch)
             except Poison as error:
-                await self._dead_letter(partition, each, error)
+                poisoned.append((each, error))
         live = self._live.setdefault(partition, {})
         written = []
         for key, instructions in batch.decided.items():
             # An outbox that is yet to be sent again stays in the row until it is: this worker may die here as well.
             live[key].outbox = [*batch.again.get(key, []), *instructions]
             written.append((key, live[key].offset, encode_stored(live[key])))
+        for each, cause in poisoned:  # before the rows, behind which they would not come again
+            await self._dead_letter(partition, each, cause)
         if written:
             await insist(lambda: self._rows.put_many(partition, written))
         await self._carry_out(partition, [*batch.again.items(), *batch.decided.items()])
@@ -136,6 +111,7 @@ class StageAgent:
 
     async def take_over(self, partition: int, now_ms: int) -> None:
         """This worker owns the partition now and has its rows: set timers and map functions going again."""
+        self._owned.add(partition)
         self._live[partition] = {}
         for key, _ in list(self._rows.items(partition)):
             row = self._row(partition, key)
@@ -146,6 +122,7 @@ class StageAgent:
 
     def give_up(self, partition: int) -> None:
         """The partition has another owner: stop what was going on for it."""
+        self._owned.discard(partition)
         for key in self._live.pop(partition, {}):
             self._machine.forget(key)
         self._timers.drop(partition)
@@ -245,7 +222,7 @@ class StageAgent:
 
     async def _leave_markers(self, partition: int, keys: set[str]) -> None:
         """Rows of finished requests whose outbox is out shrink to their markers."""
-        live, markers = self._live.setdefault(partition, {}), []
+        live, markers = self._live.get(partition, {}), []
         for key in keys:
             row = live.get(key)
             if row is None or row.finished is None:
@@ -269,7 +246,7 @@ class StageAgent:
             try:
                 stored = self._rows.get(partition, timer.request)
             except Fenced:  # in the middle of a rebalance: whoever keeps a partition arms no timer anew
-                if partition in self._live:
+                if partition in self._owned:
                     self._timers.arm(partition, timer, int(time.time() * 1000) + HELD_AGAIN_MS)
                 return
             row = None if stored is None else decode_stored(stored.value, stored.offset)
@@ -281,7 +258,7 @@ class StageAgent:
 
     async def _append(self, partition: int, record: Timer | Result) -> None:
         out = Out(self._topic, record.request.encode(), encode(record), partition)
-        await insist_while(lambda: partition in self._live, partial(self._send_all, [out]))
+        await insist_while(lambda: partition in self._owned, partial(self._send_all, [out]))
 
     async def _too_large(self, partition: int, polled: Polled, error: Poison) -> None:
         record = _decode(polled.value)

@@ -63,6 +63,7 @@ class RowTable:
         self._rows: dict[int, Rows] = {}
         self._active: frozenset[int] = frozenset()
         self._owned: frozenset[int] = frozenset()  # active before the rebalance that is going on
+        self._taking: frozenset[int] = frozenset()  # active, but its owner has not been told yet
         self._generation = 0
         self._table = _Changelog(app, name=name, key_type=bytes, value_type=bytes, rows=self)
         app.tables.add(self._table)
@@ -138,13 +139,13 @@ class RowTable:
 
     def rebalanced(self, revoked: set[TP], generation: int) -> None:
         """The group has a new assignment: nothing may be written until the rows are complete again."""
-        owned, kept = self._owned | self._active, frozenset[int]()
+        owned, kept = self._owned | (self._active - self._taking), frozenset[int]()
         if generation - self._generation in (0, 1):
             actives = self.app.assignor.assigned_actives()
             kept = frozenset(tp.partition for tp in actives if tp.topic == self.topic)
         # Whatever was not ours in every single generation may have had another owner in between, a worker that was
         # expelled and came back included: what its shell has in memory is not what the rows are now.
-        self._owned, self._active = owned & kept, frozenset()
+        self._owned, self._active, self._taking = owned & kept, frozenset(), frozenset()
         self._generation = generation
         if owned - kept and self._on_lost is not None:
             self._on_lost(owned - kept)
@@ -158,31 +159,51 @@ class RowTable:
         if recovery.signal_recovery_start.is_set() or recovery._generation_id != self._generation:
             return  # the next assignment has come in between; its recovery follows
         new, lost = partitions - self._owned, self._owned - partitions
-        self._owned, self._active = frozenset(), partitions
+        self._owned, self._active, self._taking = frozenset(), partitions, new
+        generation = self._generation
         try:
             if lost and self._on_lost is not None:
                 self._on_lost(lost)
             for partition in sorted(new):
-                await self._clean(partition)
+                await self._clean(partition, generation)
+            self._active_rows_of(new, generation)
             if self._on_active is not None:
                 await self._on_active(new)
+            self._taking = frozenset()
+        except Fenced as error:
+            if generation == self._generation:
+                await self.app.crash(error)
+            else:  # Faust goes on with the next assignment beside this: its own recovery takes them anew
+                log.info("%s: %s", self.topic, error)
         except Exception as error:  # Faust would swallow it, and go on without what the owner has to do first
             log.exception("%s: taking partitions %s failed", self.topic, sorted(new))
             await self.app.crash(error)
 
-    async def _clean(self, partition: int) -> None:
+    def _active_rows_of(self, partitions: frozenset[int], generation: int) -> None:
+        for partition in partitions:
+            self._active_rows(partition, generation)
+
+    async def _clean(self, partition: int, generation: int) -> None:
         rows = self._rows.setdefault(partition, Rows())
         if self._expired is not None:
-            for key, row in list(rows.items()):
-                if self._expired(key):
-                    await self.put_many(partition, [Put(key, row.offset, None)])
+            past = [Put(key, row.offset, None) for key, row in rows.items() if self._expired(key)]
+            for start in range(0, len(past), DELETES_AT_ONCE):
+                try:
+                    await self.put_many(partition, past[start : start + DELETES_AT_ONCE], generation)
+                except Retryable as error:
+                    log.warning("%s-%d: rows past the horizon stay for now: %s", self.topic, partition, error)
+                    break
         # What counts is written anew under our own generation before anything is buried: another owner, who has read
         # back other versions, may bury the one that we take for the row.
         losing = {key for key, generation in rows.losers() if generation < self._generation}
         kept = [(key, rows.get(key)) for key in sorted(losing)]
         older = [Put(key, r.offset, r.value) for key, r in kept if r is not None and r.generation < self._generation]
         for start in range(0, len(older), DELETES_AT_ONCE):
-            await self.put_many(partition, older[start : start + DELETES_AT_ONCE])
+            try:
+                await self.put_many(partition, older[start : start + DELETES_AT_ONCE], generation)
+            except Retryable as error:
+                log.warning("%s-%d: rows that lost stay in the changelog for now: %s", self.topic, partition, error)
+                return
         # A newer generation than ours is its owner's to clean: our tombstone could bury its next write.
         losers = [(key, generation) for key, generation in rows.losers() if generation < self._generation]
         for start in range(0, len(losers), DELETES_AT_ONCE):
