@@ -147,7 +147,7 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     async def work(stream: Any) -> None:
         agent = LMAgent(engine, control, app.sender)
         control.on_over = agent.on_over
-        app.watch.excuse, app.watch.moves = lambda: agent.waits_for, lambda: agent.pieces
+        app.watch.excuse, app.watch.moves = lambda: agent.waits_for, lambda: agent.moves
         pool = Pool(agent, slots, app.sender.send_all)
         try:
             await control.start()

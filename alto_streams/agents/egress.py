@@ -174,8 +174,12 @@ class Egress:
                     break
                 floor = max(floor, records[-1].offset)
             else:
-                self._confirmed[partition] = floor
-                return floor
+                # What could not be read, or is past the retention, is not missed again.
+                lost = await self._write(partition, [], stop - 1, floor)
+                if lost is None:
+                    self._confirmed[partition] = stop - 1
+                    return stop - 1
+                kept = lost
 
     def _is_past(self, request: str) -> bool:
         """Older than the horizon: nobody can ask for it any more."""

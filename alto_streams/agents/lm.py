@@ -29,6 +29,7 @@ from alto_streams.records import Chunk, ControlRecord, End, Poison, Start, Statu
 log = logging.getLogger(__name__)
 
 PATIENCE_MOST_S = 60.0  # however long an overloaded engine asks to be left alone
+QUIET_S = 5.0  # well below any silence that a home waits for
 
 
 class Log(Protocol):
@@ -49,7 +50,7 @@ class LMAgent:
         self._engine_down = True  # until it has said otherwise: a run that cannot begin would use up an attempt
         self._running: dict[tuple[str, str, str], tuple[int, asyncio.Task[None]]] = {}
         self.waits_for: str | None = None  # an engine that cannot be reached
-        self.pieces = 0  # that the engine has given since the start
+        self.moves = 0  # pieces that the engine has given since the start, and tries that were given up
 
     async def handle(self, work: Work, pipeline: str) -> None:
         """Make one attempt of one call. When it returns the work item may be acknowledged.
@@ -87,6 +88,8 @@ class LMAgent:
         finally:
             if self._running.get(key) == (work.attempt, task):
                 del self._running[key]
+            if not self._running:
+                self.waits_for = None  # nothing waits
 
     def on_over(self, record: ControlRecord) -> None:
         """The control log says that something is over: abort its runs."""
@@ -106,6 +109,7 @@ class LMAgent:
                 await asyncio.sleep(wait_s)
             except EngineUnavailable as error:
                 self.waits_for = str(error)
+                self.moves += 1  # a try that was given up is progress: what hangs gives nothing up
                 asked_s = min(getattr(error, "retry_after_s", None) or 0.0, PATIENCE_MOST_S)
                 wait_s = asked_s * random.uniform(1.0, 1.25) or backoff.next_s()
                 log.warning("%s; waiting %.1f s", error, wait_s)
@@ -117,7 +121,7 @@ class LMAgent:
                 await self._engine.ready()
                 self._engine_down, self.waits_for = False, None
                 return
-            except EngineUnavailable as error:
+            except (EngineUnavailable, CallRejected) as error:  # what it refuses here is our question, and no call
                 self.waits_for = str(error)
                 wait_s = backoff.next_s()
                 log.warning("%s; waiting %.1f s", error, wait_s)
@@ -139,7 +143,7 @@ class LMAgent:
             async with contextlib.aclosing(pieces):  # type: ignore[type-var]
                 async for last in pieces:
                     self.waits_for = None
-                    self.pieces += 1
+                    self.moves += 1
                     await run.add(last)
         except CallRejected as error:
             log.warning("%s: the engine %s refuses the call: %s", work.request, self._engine.name, error.cause)
@@ -194,6 +198,7 @@ class _Run:
         self._coalescer = Coalescer(work.flush)
         self._deliveries: deque[asyncio.Future[Any]] = deque()
         self._begun = False
+        self._told_s = 0.0
         self.seq = 0
 
     async def begin(self) -> None:
@@ -205,9 +210,12 @@ class _Run:
 
     async def add(self, piece: Piece) -> None:
         await self.begin()
-        due = self._coalescer.add(piece, int(time.monotonic() * 1000))
+        now_s = time.monotonic()
+        due = self._coalescer.add(piece, int(now_s * 1000))
         if due is not None:
             await self._chunk(due, None)
+        elif now_s - self._told_s > QUIET_S:  # a long line: its home would take it for a silence
+            await self._chunk(Gathered(), None)
 
     async def finish(self, end: End) -> None:
         await self.begin()
@@ -241,3 +249,4 @@ class _Run:
         while self._deliveries and self._deliveries[0].done():  # a failed send ends the run: the rest would be a hole
             await self._log.delivered(self._deliveries.popleft(), home.topic)
         self._deliveries.append(await self._log.enqueue(home.topic, key, value, home.partition))
+        self._told_s = time.monotonic()

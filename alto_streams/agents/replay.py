@@ -40,6 +40,7 @@ class ResultsReplay:
                     backoff.reset()
                     if records:
                         yield records
+                return  # also where all of it is gone, past the retention: then there was nothing to pass
             except (KafkaError, OSError) as error:
                 wait = backoff.next_s()
                 log.warning(

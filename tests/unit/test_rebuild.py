@@ -1,0 +1,56 @@
+"""What a Redis that lost everything is given back where `results` does not hold it any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from alto_streams.agents import replay
+from alto_streams.agents.egress import Egress, Record
+from alto_streams.settings import Settings
+
+
+async def test_a_stretch_past_its_retention_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Consumer:
+        def __init__(self, **_: Any) -> None: ...
+
+        async def start(self) -> None: ...
+
+        def assign(self, places: object) -> None: ...
+
+        async def beginning_offsets(self, places: Sequence[Any]) -> dict[Any, int]:
+            return dict.fromkeys(places, 500)
+
+        def seek(self, *_: object) -> None: ...
+
+        async def stop(self) -> None:
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(replay, "AIOKafkaConsumer", Consumer)
+    async with asyncio.timeout(5):
+        assert [each async for each in replay.ResultsReplay(Settings(), "factcheck")(0, 0, 500)] == []
+
+
+async def test_what_is_gone_is_missed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    published, rebuilt = [-1], []
+
+    async def nothing(partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+        rebuilt.append((start, stop))
+        for none in ():
+            yield none
+
+    async def publish(keys: list[str], values: list[Any]) -> list[int]:
+        floor, last = values[0], values[1]
+        if published[0] < floor:
+            return [0, published[0], 0]
+        published[0] = max(published[0], last)
+        return [1, 0, 0]
+
+    egress = Egress(None, "factcheck", nothing, Settings())  # type: ignore[arg-type]
+    monkeypatch.setattr(egress, "_call", publish)
+    for _ in range(5):
+        await egress.check({0: 500})
+    assert rebuilt == [(0, 500)]
