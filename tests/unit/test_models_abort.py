@@ -86,4 +86,4 @@ async def test_a_prompt_is_not_read_to_its_end(served: OpenAIEngine, slots: Slot
 
     words = " ".join(uuid.uuid4().hex[:4] for _ in range(450))
     await aborted(served, ask(words), slots, begun)
-    assert 0 < await slots.read() < 500  # of some 1,400
+    assert 0 < await slots.read() < 900  # of some 1,400, in steps of 264
