@@ -19,12 +19,13 @@ from tests.broker.brokers import Server
 from tests.broker.faust_apps import agent, create_topics, make_app, running, settings_for, unique, until
 
 
-async def write(url: str, topic: str, key: bytes, value: bytes) -> None:
-    """What a zombie does that has passed its last check: the record reaches the log late."""
+async def write(url: str, topic: str, key: bytes, *values: bytes) -> None:
+    """What a zombie does that has passed its last check: its records reach the log late."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers(url))
     await producer.start()
     try:
-        await producer.send_and_wait(topic, value, key=key, partition=0)
+        for value in values:
+            await producer.send_and_wait(topic, value, key=key, partition=0)
     finally:
         await producer.stop()
 
@@ -191,8 +192,7 @@ async def test_no_record_is_lost_while_its_offsets_are_sought(
     await create_topics(kafka.url, 1, f"{app_id}-rows-changelog", **{"cleanup.policy": "compact"})
     # A row to be read back, so that the fetcher runs already.
     await write(kafka.url, f"{app_id}-rows-changelog", encode_key("k", 1), encode_value(0, b"row"))
-    for number in range(20):
-        await write(kafka.url, topic, b"k", b"%d" % number)
+    await write(kafka.url, topic, b"k", *(b"%d" % number for number in range(20)))
     app = new_app(app_id, settings_for(kafka.url, tmp_path))
     rows, recovered, seen = RowTable(app, "rows"), app.tables.recovery.completed, list[int]()
 
