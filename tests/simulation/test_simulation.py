@@ -16,7 +16,7 @@ import pytest
 from tests.simulation.play import KINDS, play
 from tests.simulation.world import World
 
-SEEDS = int(os.environ.get("ALTO_SIM_SEEDS", "70"))
+SEEDS = int(os.environ.get("ALTO_SIM_SEEDS", "45"))
 ROOT = Path(__file__).resolve().parents[2]
 
 
