@@ -49,10 +49,11 @@ async def read_results(broker: str, pipeline: str, partitions: int) -> AsyncIter
     """(partition, offset, event) of all that is in the topic now; each partition in offset order, mixed with others."""
     topic = topic_names.results_topic(pipeline)
     places = [TopicPartition(topic, partition) for partition in range(partitions)]
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers(broker), enable_auto_commit=False) as consumer:
+    # A seek to the beginning may lose against the consumer's own first step, which is to the end by default.
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers(broker), auto_offset_reset="earliest")
+    async with consumer:
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
-        await consumer.seek_to_beginning(*places)
         while [place for place in places if await consumer.position(place) < ends[place]]:
             for place, records in (await consumer.getmany(timeout_ms=1_000)).items():
                 for record in records:

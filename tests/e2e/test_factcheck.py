@@ -92,9 +92,9 @@ def test_a_verdict_that_does_not_parse_is_a_failed_leaf(system: System, mode: st
 async def dead_letters(broker: str) -> list[DeadLetter]:
     """All that have been written."""
     place, decode, found = TopicPartition("dead-letters.factcheck", 0), decoder(DeadLetter), []
-    async with AIOKafkaConsumer(bootstrap_servers=broker, fetch_max_wait_ms=50) as consumer:
+    given = {"fetch_max_wait_ms": 50, "auto_offset_reset": "earliest"}
+    async with AIOKafkaConsumer(bootstrap_servers=broker, **given) as consumer:
         consumer.assign([place])
-        await consumer.seek_to_beginning(place)
         async with asyncio.timeout(20):
             end = (await consumer.end_offsets([place]))[place]
             while await consumer.position(place) < end:
