@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import faust
 from faust.stores.memory import Store
@@ -21,6 +21,8 @@ from alto_streams.worker import App
 
 log = logging.getLogger(__name__)
 faust_log = logging.getLogger("faust.tables")  # what Faust's services say about themselves
+
+T = TypeVar("T")
 
 DELETES_AT_ONCE = 1_000
 
@@ -166,7 +168,7 @@ class RowTable:
                 self._on_lost(lost)
             for partition in sorted(new):
                 await self._clean(partition, generation)
-            self._active_rows_of(new, generation)
+                self._active_rows(partition, generation)  # it may have been lost while it was cleaned
             if self._on_active is not None:
                 await self._on_active(new)
             self._taking = frozenset()
@@ -179,44 +181,39 @@ class RowTable:
             log.exception("%s: taking partitions %s failed", self.topic, sorted(new))
             await self.app.crash(error)
 
-    def _active_rows_of(self, partitions: frozenset[int], generation: int) -> None:
-        for partition in partitions:
-            self._active_rows(partition, generation)
-
     async def _clean(self, partition: int, generation: int) -> None:
         rows = self._rows.setdefault(partition, Rows())
+        try:
+            await self._drop_expired(rows, partition, generation)
+            await self._bury_losers(rows, partition, generation)
+        except Retryable as error:  # the next sweep, or the next owner
+            log.warning("%s-%d: old versions of rows stay in the changelog: %s", self.topic, partition, error)
+
+    async def _drop_expired(self, rows: Rows, partition: int, generation: int) -> None:
         if self._expired is not None:
             past = [Put(key, row.offset, None) for key, row in rows.items() if self._expired(key)]
-            for start in range(0, len(past), DELETES_AT_ONCE):
-                try:
-                    await self.put_many(partition, past[start : start + DELETES_AT_ONCE], generation)
-                except Retryable as error:
-                    log.warning("%s-%d: rows past the horizon stay for now: %s", self.topic, partition, error)
-                    break
+            for batch in _batches(past):
+                await self.put_many(partition, batch, generation)
+
+    async def _bury_losers(self, rows: Rows, partition: int, generation: int) -> None:
         # What counts is written anew under our own generation before anything is buried: another owner, who has read
         # back other versions, may bury the one that we take for the row.
-        losing = {key for key, generation in rows.losers() if generation < self._generation}
-        kept = [(key, rows.get(key)) for key in sorted(losing)]
-        older = [Put(key, r.offset, r.value) for key, r in kept if r is not None and r.generation < self._generation]
-        for start in range(0, len(older), DELETES_AT_ONCE):
-            try:
-                await self.put_many(partition, older[start : start + DELETES_AT_ONCE], generation)
-            except Retryable as error:
-                log.warning("%s-%d: rows that lost stay in the changelog for now: %s", self.topic, partition, error)
-                return
+        keys = sorted({key for key, older in rows.losers() if older < generation})
+        kept = [(key, row) for key in keys if (row := rows.get(key)) is not None and row.generation < generation]
+        for batch in _batches([Put(key, row.offset, row.value) for key, row in kept]):
+            await self.put_many(partition, batch, generation)
         # A newer generation than ours is its owner's to clean: our tombstone could bury its next write.
-        losers = [(key, generation) for key, generation in rows.losers() if generation < self._generation]
-        for start in range(0, len(losers), DELETES_AT_ONCE):
-            batch = losers[start : start + DELETES_AT_ONCE]
-            try:
-                await self.app.sender.send_all(
-                    [Out(self.topic, encode_key(key, generation), None, partition) for key, generation in batch]
-                )
-            except Retryable as error:
-                log.warning("%s-%d: rows that lost stay in the changelog for now: %s", self.topic, partition, error)
-                return
-            for key, generation in batch:
-                rows.bury(key, generation)
+        for losers in _batches([(key, older) for key, older in rows.losers() if older < generation]):
+            await self.app.sender.send_all(
+                [Out(self.topic, encode_key(key, older), None, partition) for key, older in losers]
+            )
+            for key, older in losers:
+                rows.bury(key, older)
+
+
+def _batches(all_of_them: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(all_of_them), DELETES_AT_ONCE):
+        yield all_of_them[start : start + DELETES_AT_ONCE]
 
 
 class _RowStore(Store):  # type: ignore[misc]
