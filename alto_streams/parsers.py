@@ -7,6 +7,7 @@ it was cut into chunks never matters. They never raise on model output: what is 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, Literal, TypeVar
 
@@ -118,7 +119,7 @@ def _language_end(language: str) -> Callable[[str, str], bool]:
     return end
 
 
-class _ByLine(Generic[T]):
+class _ByLine(ABC, Generic[T]):
     """What the parsers of one item per line share: blank lines and code fences are no items; at most `limit` items."""
 
     def __init__(self, limit: int, max_chars: int) -> None:
@@ -152,8 +153,8 @@ class _ByLine(Generic[T]):
             return [ParseFailure(f"item {self._count}: the line has more than {self._max_chars} characters")]
         return self._item(line)
 
-    def _item(self, line: str) -> Found[T]:
-        raise NotImplementedError
+    @abstractmethod
+    def _item(self, line: str) -> Found[T]: ...
 
 
 class Lines(_ByLine[T]):

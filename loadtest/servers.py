@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from alto_streams.local import ping
@@ -16,7 +17,7 @@ HOST = "127.0.0.1"
 START_S, STOP_S = 60.0, 20.0
 
 
-class Server:
+class Server(ABC):
     """A server process on a port of its own, with its log in `folder`."""
 
     scheme = "tcp"
@@ -36,11 +37,11 @@ class Server:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def command(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def command(self) -> list[str]: ...
 
-    def ready(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def ready(self) -> bool: ...
 
     def start(self) -> None:
         """Start and wait until it answers in its own protocol; raises `RuntimeError` with the end of its log."""
