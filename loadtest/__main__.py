@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +19,27 @@ from loadtest.kafka import Unavailable
 from loadtest.memory import MemoryFailed
 from loadtest.memory import measure as measure_memory
 
+FAILED = (CancelFailed, HopFailed, MemoryFailed, PartFailed, Unavailable)
+
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures the system, on real brokers and workers.")
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as JSON.")]
 Broker = Annotated[str | None, typer.Option(help="kafka://host:port; without it, Apache Kafka is started for the run.")]
+
+
+@contextmanager
+def _failing(command: str) -> Iterator[None]:
+    """What cannot be measured is one line that says why, whether it was raised alone or by one of several tasks."""
+    try:
+        yield
+    except (*FAILED, ExceptionGroup) as error:
+        first: Exception = error
+        while isinstance(first, ExceptionGroup):
+            first = first.exceptions[0]
+        if not isinstance(first, FAILED):
+            raise
+        typer.echo(f"{command}: {first}", err=True)
+        raise typer.Exit(1) from None
 
 
 @cli.callback()
@@ -36,11 +55,8 @@ def hop(
     json_file: Json = None,
 ) -> None:
     """Latency added by one hop over the log, produce to handler, on an idle system."""
-    try:
+    with _failing("hop"):
         figures = measure(broker, count=200 if quick else 1000, warm_up=40 if quick else 200, rate=rate)
-    except (HopFailed, Unavailable) as error:
-        typer.echo(f"hop: {error}", err=True)
-        raise typer.Exit(1) from None
     _report(figures, json_file)
 
 
@@ -50,11 +66,8 @@ def cancel(
     json_file: Json = None,
 ) -> None:
     """How soon the engine calls of a cancelled request, and of one cancelled item, are over; with and without Redis."""
-    try:
+    with _failing("cancel"):
         figures = measure_cancel(2 if quick else 10)
-    except (CancelFailed, PartFailed, Unavailable) as error:
-        typer.echo(f"cancel: {error}", err=True)
-        raise typer.Exit(1) from None
     _report(figures, json_file)
 
 
@@ -64,11 +77,8 @@ def memory(
     json_file: Json = None,
 ) -> None:
     """Memory of every process after 10,000 requests against that after 1,000, with a short horizon; about 8 minutes."""
-    try:
+    with _failing("memory"):
         figures = measure_memory(100, 400, at_once=8, horizon_s=10) if quick else measure_memory(1_000, 10_000)
-    except* (MemoryFailed, PartFailed, Unavailable) as group:
-        typer.echo(f"memory: {group.exceptions[0]}", err=True)
-        raise typer.Exit(1) from None
     _report(figures, json_file)
 
 
