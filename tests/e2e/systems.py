@@ -152,10 +152,10 @@ class System:
                 )
             except OSError:
                 continue  # ended meanwhile
-        found, todo = [], [self.process.pid]
-        while todo:
-            for pid in children.get(todo.pop(), []):
-                todo.append(pid)
+        found, parents = [], [self.process.pid]
+        while parents:
+            for pid in children.get(parents.pop(), []):
+                parents.append(pid)
                 with contextlib.suppress(OSError):  # ended meanwhile, as a process that only forks does
                     if Path(f"/proc/{pid}/comm").read_text().strip() == f"alto {part}":
                         found.append(pid)

@@ -6,28 +6,24 @@ from typing import Any
 
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.records import Cancel, Close, Items, Retract
+from tests.simulation.redo import Fact, Judged, Note, Part, Question
 from tests.simulation.script import Lines
 from tests.unit.homes import REQUEST_ID, items, sent
 
-
-class Question(Record, frozen=True):
-    text: str
-
-
-class Part(Record, frozen=True):
-    text: str
-
-
-class Fact(Record, frozen=True):
-    text: str
-
-
-class Note(Record, frozen=True):
-    text: str
-
-
-class Judged(Record, frozen=True):
-    text: str
+__all__ = [
+    "Fact",
+    "Judged",
+    "Note",
+    "Part",
+    "Question",
+    "Sum",
+    "cancels",
+    "one_is_bad",
+    "prompt",
+    "redoing",
+    "retracts",
+    "told",
+]
 
 
 class Sum(Record, frozen=True):
@@ -44,7 +40,7 @@ def prompt(text: str, item: Any) -> Prompt[Any]:
 
 @redoing.generate(model="m", show="text", broken="redo")
 def parts(question: Question) -> Prompt[Part]:
-    return prompt(question.text, Part)
+    return prompt(question.prompt, Part)
 
 
 @redoing.generate(model="m", broken="redo", within_s=5.0)

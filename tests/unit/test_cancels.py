@@ -154,11 +154,11 @@ def wide() -> Pipeline:
 
     @made.generate(model="m", broken="redo")
     def parts(question: Question) -> Prompt[Part]:
-        return prompt(question.text, Part)
+        return prompt(question.prompt, Part)
 
     @made.generate(model="m")
     def judge(question: Question, parts: Gather[Part]) -> Prompt[Judged]:
-        return prompt(question.text + ":" + ",".join(p.text for p in parts), Judged)
+        return prompt(question.prompt + ":" + ",".join(p.text for p in parts), Judged)
 
     @made.gather
     def total(question: Question, judged: Gather[Judged]) -> Sum:
@@ -173,7 +173,7 @@ def early(enough: object) -> Pipeline:
 
     @made.generate(model="m", broken="redo")
     def parts(question: Question) -> Prompt[Part]:
-        return prompt(question.text, Part)
+        return prompt(question.prompt, Part)
 
     @made.generate(model="m")
     def judge(part: Part) -> Prompt[Judged]:

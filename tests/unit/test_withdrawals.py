@@ -254,7 +254,7 @@ class Early:
 
         @made.generate(model="m")
         def parts(question: Question) -> Prompt[Part]:
-            return prompt(question.text, Part)
+            return prompt(question.prompt, Part)
 
         @made.generate(model="m")
         def judge(part: Part) -> Prompt[Judged]:
