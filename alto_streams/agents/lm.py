@@ -47,7 +47,7 @@ class LMAgent:
 
     def __init__(self, engine: Engine, control: ControlLog, log_: Log) -> None:
         self._engine, self._control, self._log = engine, control, log_
-        self._engine_down = True  # until it has said otherwise: a run that cannot begin would use up an attempt
+        self._engine_down = True  # until it has said otherwise
         self._running: dict[tuple[str, str, str], tuple[int, asyncio.Task[None]]] = {}
         self.waits_for: str | None = None  # an engine that cannot be reached
         self.moves = 0  # pieces that the engine has given since the start, and tries that were given up
