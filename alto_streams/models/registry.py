@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -56,7 +57,7 @@ def script_of(path: Path, config: Settings) -> Script:
             "has a function script(path) that reads recordings"
         )
 
-    def lookup(prompt_class: str, call: Call) -> str | None:
+    def lookup(prompt_class: str, call: Call) -> str | Sequence[str] | None:
         found = (script(prompt_class, call) for script in scripts)
         return next((text for text in found if text is not None), None)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from itertools import accumulate
 from typing import Literal
 
 from alto_streams.models.protocol import CallRejected, Capabilities, EngineUnavailable, Piece, Usage
@@ -11,8 +12,9 @@ from alto_streams.models.simulated import Batch, Job, Progress, RealTime, Timing
 from alto_streams.records import Call
 from alto_streams.resume import finished
 
-Script = Callable[[str, Call], str | None]
-"""The completion for (prompt class, call), found by `call.subject`; None if nothing is recorded."""
+Script = Callable[[str, Call], str | Sequence[str] | None]
+"""The completion for (prompt class, call), found by `call.subject`; None if nothing is recorded. One that is a text
+is cut into tokens of like length; one that is a sequence is its tokens."""
 
 Lengths = Callable[[str, Call], tuple[int, int]]
 """The tokens of a call's prompt: its class's fixed prefix, and its own input."""
@@ -106,20 +108,26 @@ class ScriptedEngine:
             await self._clock.close()
 
 
-def script_parts(text: str, call: Call, prefix: str, prompt_class: str) -> tuple[list[str], Literal["stop", "length"]]:
-    """The pieces of `text` that follow the prefix, within the call's bounds, and how the run ends.
+def script_parts(
+    recorded: str | Sequence[str], call: Call, prefix: str, prompt_class: str
+) -> tuple[list[str], Literal["stop", "length"]]:
+    """The tokens of what is recorded that follow the prefix, within the call's bounds, and how the run ends.
 
     The cuts are those of the whole text, so a resumed run is cut like an undisturbed one.
 
     Raises:
         CallRejected: the text does not begin with the prefix.
     """
+    text = recorded if isinstance(recorded, str) else "".join(recorded)
     if not text.startswith(prefix):
         raise CallRejected(f"the accepted text is not part of the recording for prompt class {prompt_class!r}")
-    for stop in call.stop:
-        text = text.partition(stop)[0]
-    count = min(token_count(text), len(text))
-    cuts = [round(len(text) * index / count) for index in range(1, count + 1)] if count else []
+    if isinstance(recorded, str):
+        for stop in call.stop:
+            text = text.partition(stop)[0]
+        count = min(token_count(text), len(text))
+        cuts = [round(len(text) * index / count) for index in range(1, count + 1)] if count else []
+    else:
+        cuts = list(accumulate(map(len, recorded)))
     parts, start = [], len(prefix)
     for cut in cuts:
         if cut > start:

@@ -1,0 +1,1 @@
+"""The reference workload: one pipeline, fixed texts and lengths, so that every figure means the same."""
