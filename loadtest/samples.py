@@ -1,4 +1,4 @@
-"""What is known of each request that was offered, and the figures of many: the same for every mode and for the limit."""
+"""What is known of each request that was offered, and the figures of many: for every mode, and for the limit."""
 
 from __future__ import annotations
 

@@ -37,6 +37,13 @@ class Server(ABC):
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Raises `RuntimeError` if it does not run."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} does not run")
+        return self._process.pid
+
     @abstractmethod
     def command(self) -> list[str]: ...
 

@@ -55,11 +55,12 @@ async def system(
     /,
     *,
     workers: int,
+    lm_workers: int | None = None,
     **more: Any,
 ) -> AsyncIterator[System]:
     """The pipeline of the module `pipeline` on Apache Kafka, with so many workers per stage and model.
 
-    `more`: other settings of every process. Logs are in `folder`.
+    `lm_workers`: per model, if that differs. `more`: other settings of every process. Logs are in `folder`.
 
     Raises:
         Unavailable: this machine cannot run Apache Kafka.
@@ -84,7 +85,14 @@ async def system(
         config = Settings(_env_file=None).model_copy(update=own | more)  # type: ignore[call-arg]
         loaded = load_pipelines(config.pipelines)
         cluster = local_cluster(
-            config, loaded, topics, own_broker=False, own_redis=False, workers=workers, gateways=care.gateways
+            config,
+            loaded,
+            topics,
+            own_broker=False,
+            own_redis=False,
+            workers=workers,
+            lm_workers=lm_workers,
+            gateways=care.gateways,
         )
         supervisor = Supervisor(cluster.parts, folder / "logs", care.progress, sound_after_s=care.sound_after_s)
         async with supervisor:

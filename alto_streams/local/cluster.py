@@ -55,12 +55,14 @@ def local_cluster(
     own_broker: bool = True,
     own_redis: bool = True,
     workers: int = 1,
+    lm_workers: int | None = None,
     gateways: int = 1,
 ) -> Cluster:
     """The parts for these pipelines. `own_broker`, `own_redis`: start one here instead of using the one at its address.
 
-    `workers`: how many processes per stage (the embedded broker takes one). `gateways`: how many of them, the first at
-    the configured port, the others at free ones. Models without an engine in `config.models` get the local one.
+    `workers`: how many processes per stage and per model (the embedded broker takes one); `lm_workers`: per model, if
+    that differs. `gateways`: how many of them, the first at the configured port, the others at free ones. Models
+    without an engine in `config.models` get the local one.
 
     Raises:
         ConfigError: an address is not of this machine, a wheel is missing, or the embedded broker has many workers.
@@ -101,7 +103,7 @@ def local_cluster(
     parts.append(Part("topics", run=apply, address=config.broker, needs=tuple(n for n in needs if n == "tansu")))
     env = environment(config)
     base = tuple(name for name in (*needs, "topics") if name != "engine")
-    parts += _workers(config, pipelines, models, env, base, workers)
+    parts += _workers(config, pipelines, models, env, base, workers, lm_workers or workers)
     ports = [config.gateway_port, *free_ports(gateways - 1)]
     parts += [_gateway(port, GATEWAY if n == 1 else f"{GATEWAY}-{n}", env, base) for n, port in enumerate(ports, 1)]
     return Cluster(parts, config)
@@ -140,17 +142,18 @@ def _workers(
     env: Mapping[str, str],
     needs: tuple[str, ...],
     each: int,
+    each_model: int,
 ) -> list[Part]:
     """One part per worker process, each with a web port of its own."""
     qualified = len(pipelines) > 1
-    roles: list[tuple[str, list[str]]] = []
+    roles: list[tuple[str, list[str], int]] = []
     for pipeline in pipelines.values():
         of = ["--pipeline", pipeline.name] if qualified else []
         prefix = f"{pipeline.name}." if qualified else ""
-        roles += [(f"{prefix}{stage}", ["worker", stage, *of]) for stage in pipeline.stages]
-        roles.append((f"{prefix}egress", ["worker", "--egress", *of]))
-    roles += [(f"lm-{model}", ["worker", "--model", model]) for model in models]
-    named = [(name if n == 0 else f"{name}-{n + 1}", command) for name, command in roles for n in range(each)]
+        roles += [(f"{prefix}{stage}", ["worker", stage, *of], each) for stage in pipeline.stages]
+        roles.append((f"{prefix}egress", ["worker", "--egress", *of], each))
+    roles += [(f"lm-{model}", ["worker", "--model", model], each_model) for model in models]
+    named = [(name if n == 0 else f"{name}-{n + 1}", command) for name, command, count in roles for n in range(count)]
     ports = [config.worker_port + n for n in range(len(named))] if config.worker_port else free_ports(len(named))
     return [_worker(name, command, port, env, needs) for (name, command), port in zip(named, ports, strict=True)]
 
