@@ -53,6 +53,7 @@ def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
         app,
         host=settings.host,
         port=settings.gateway_port,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
