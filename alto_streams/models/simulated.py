@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 
 def token_count(text: str) -> int:
@@ -40,8 +42,7 @@ class Job:
     output: int
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True, gc=False):
     """A call has `done` tokens; `last` when it is finished. `cached`: tokens of its prompt that the cache spared."""
 
     key: Hashable
@@ -52,10 +53,14 @@ class Progress:
 
 @dataclass(slots=True)
 class _Running:
+    """`since`: the engine's steps before its first. `number`: its place in the order of admission."""
+
     key: Hashable
     job: Job
     cached: int
-    done: int = 0
+    since: int
+    number: int
+    marks: Iterator[int] | None
 
 
 class Batch:
@@ -63,10 +68,11 @@ class Batch:
 
     def __init__(self, timing: Timing = Timing()) -> None:
         self._timing = timing
-        self._waiting: list[tuple[float, int, Hashable, Job]] = []
-        self._running: list[_Running] = []
+        self._waiting: list[tuple[float, int, Hashable, Job, Sequence[int]]] = []
+        self._running: list[_Running] = []  # those that are told of at each step
+        self._marked: list[tuple[int, int, _Running]] = []  # a heap of the others, by the step of their next mark
         self._cached: OrderedDict[str, None] = OrderedDict()
-        self._order = 0
+        self._order = self._admitted = self._steps = 0
         self._stepping = False
 
     @property
@@ -77,11 +83,15 @@ class Batch:
     @property
     def running(self) -> int:
         """Calls in the batch."""
-        return len(self._running)
+        return len(self._running) + len(self._marked)
 
-    def submit(self, key: Hashable, job: Job, priority: float = 0.0) -> None:
-        """Let a call wait for admission: the lowest priority first, then first come, first served."""
-        heapq.heappush(self._waiting, (priority, self._order, key, job))
+    def submit(self, key: Hashable, job: Job, priority: float = 0.0, marks: Sequence[int] = ()) -> None:
+        """Let a call wait for admission: the lowest priority first, then first come, first served.
+
+        `marks`: the tokens, in ascending order, that `finish()` tells of; of its last one it always does. Without them,
+        of each one.
+        """
+        heapq.heappush(self._waiting, (priority, self._order, key, job, marks))
         self._order += 1
 
     def abort(self, key: Hashable) -> None:
@@ -89,34 +99,64 @@ class Batch:
         self._waiting = [entry for entry in self._waiting if entry[2] != key]
         heapq.heapify(self._waiting)
         self._running = [call for call in self._running if call.key != key]
+        self._marked = [entry for entry in self._marked if entry[2].key != key]
+        heapq.heapify(self._marked)
 
     def begin(self) -> float | None:
         """Admit what fits and begin a step; its length in seconds, or None if there is nothing to run."""
         if self._stepping:
             raise RuntimeError("finish() the step before")
-        prefilled = 0
-        while self._waiting and len(self._running) < self._timing.max_running and prefilled < self._timing.max_prefill:
-            _, _, key, job = heapq.heappop(self._waiting)
-            cached = job.prefix if self._touch(job.prompt_class) else 0
-            prefilled += job.own + job.prefix - cached
-            self._running.append(_Running(key, job, cached))
-        if not self._running:
+        timing, prefilled, running = self._timing, 0, len(self._running) + len(self._marked)
+        while self._waiting and running < timing.max_running and prefilled < timing.max_prefill:
+            prefilled += self._admit()
+            running += 1
+        if not running:
             return None
         self._stepping = True
-        timing = self._timing
-        return timing.base_s + timing.running_s * len(self._running) + timing.prefill_s * prefilled
+        return timing.base_s + timing.running_s * running + timing.prefill_s * prefilled
 
     def finish(self) -> list[Progress]:
-        """End the step: one token for each running call; those with all their tokens leave."""
+        """End the step: one token for each running call; those with all their tokens leave. In order of admission."""
         if not self._stepping:
             raise RuntimeError("begin() a step first")
         self._stepping = False
-        progress = []
-        for call in self._running:
-            call.done += 1
-            progress.append(Progress(call.key, call.done, call.done >= call.job.output, call.cached))
-        self._running = [call for call in self._running if call.done < call.job.output]
+        self._steps += 1
+        told, marked, steps = self._running, self._marked, self._steps
+        if marked and marked[0][0] == steps:
+            told = told.copy()
+            while marked and marked[0][0] == steps:
+                told.append(heapq.heappop(marked)[2])
+            if self._running:
+                told.sort(key=lambda call: call.number)
+        progress, ended = [], False
+        for call in told:
+            done = steps - call.since
+            last = done >= call.job.output
+            progress.append(Progress(call.key, done, last, call.cached))
+            if call.marks is None:
+                ended = ended or last
+            elif not last:
+                self._mark(call, call.marks)
+        if ended:
+            self._running = [call for call in self._running if steps - call.since < call.job.output]
         return progress
+
+    def _admit(self) -> int:
+        """Run the first call that waits; the tokens of its prompt that are prefilled for it."""
+        _, _, key, job, marks = heapq.heappop(self._waiting)
+        cached = job.prefix if self._touch(job.prompt_class) else 0
+        call = _Running(key, job, cached, self._steps, self._admitted, iter(marks) if marks else None)
+        self._admitted += 1
+        if call.marks is None:
+            self._running.append(call)
+        else:
+            self._mark(call, call.marks)
+        return job.own + job.prefix - cached
+
+    def _mark(self, call: _Running, marks: Iterator[int]) -> None:
+        """Tell of the call at its next mark."""
+        token = min(next(marks, call.job.output), call.job.output)
+        heapq.heappush(self._marked, (max(call.since + token, self._steps + 1), call.number, call))
 
     def _touch(self, prompt_class: str) -> bool:
         """Whether the class's prefix was cached; it is from now on, and the least recently used one may go."""

@@ -137,6 +137,47 @@ def test_steps_are_begun_and_finished_in_turn() -> None:
         batch.begin()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_marks_leave_out_tokens_and_change_nothing_else(seed: int) -> None:
+    rng = random.Random(seed)
+    whole, marked = (Batch(Timing(max_running=6, max_prefill=900)) for _ in range(2))
+    jobs = [job for _, job in arrivals(seed, 1.0)][:60]
+    marks = [sorted(rng.sample(range(1, 140), rng.randint(0, 4))) for _ in jobs]
+    heard = 0
+    for step in range(10_000):
+        for number in range(step * 2, min(step * 2 + 2, len(jobs))):
+            whole.submit(number, jobs[number])
+            marked.submit(number, jobs[number], marks=marks[number])
+        if step == 20:
+            for batch in (whole, marked):
+                batch.abort(1)
+                batch.abort(59)
+        assert (whole.running, whole.waiting) == (marked.running, marked.waiting)
+        length = whole.begin()
+        assert marked.begin() == length
+        if length is None:
+            break
+        told = [each for each in whole.finish() if _is_told(each, marks)]
+        assert marked.finish() == told
+        heard += len(told)
+    assert whole.begin() is None
+    assert heard > 200
+
+
+def _is_told(progress: Progress, marks: list[list[int]]) -> bool:
+    assert isinstance(progress.key, int)
+    return progress.last or not marks[progress.key] or progress.done in marks[progress.key]
+
+
+def test_a_mark_given_twice_is_told_of_at_the_next_token() -> None:
+    batch = Batch()
+    batch.submit("a", Job("answer", 0, 1, 4), marks=(2, 2, 9))
+    heard = []
+    while batch.begin() is not None:
+        heard += [(progress.done, progress.last) for progress in batch.finish()]
+    assert heard == [(2, False), (3, False), (4, True)]
+
+
 async def test_real_time_runs_all_calls_in_one_clock() -> None:
     timing = Timing(base_s=0.004, running_s=0.0, prefill_s=0.0)
     clock, heard = RealTime(Batch(timing)), list[tuple[str, int]]()
