@@ -31,8 +31,8 @@ def _completions(request: ReferenceRequest) -> Iterable[tuple[tuple[str, str], l
     for part in request.sentences:
         if part.claims:
             yield ("claims", part.text), _claim_lines(part.claims)
-    # In barrier mode one call is about all of the answer; an answer of one sentence is both.
-    yield ("claims", request.response), _claim_lines(request.claims)
+    # In barrier mode one call is about all of the answer, as it is written above; an answer of one sentence is both.
+    yield ("claims", " ".join(part.text for part in request.sentences)), _claim_lines(request.claims)
     for claim in request.claims:
         first, second = (
             _cut(_words(claim, 0), claim.first_query),
