@@ -117,10 +117,10 @@ def sentences_of(response: str) -> list[str]:
 
 
 def arrivals(
-    requests: list[ReferenceRequest], rate: float, count: int, seed: int
+    requests: list[ReferenceRequest], rate: float, count: int, seed: int | random.Random
 ) -> Iterator[tuple[float, ReferenceRequest]]:
     """`count` Poisson arrivals at `rate` a second: seconds since the start, and a request drawn with replacement."""
-    rng, at = random.Random(seed), 0.0
+    rng, at = seed if isinstance(seed, random.Random) else random.Random(seed), 0.0
     for _ in range(count):
         at += rng.expovariate(rate)
         yield at, rng.choice(requests)
