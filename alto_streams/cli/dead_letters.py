@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
-import re
 import time
-from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alto_streams.cli.errors import CommandFailed
-from alto_streams.pipeline import load_pipelines
-from alto_streams.settings import ConfigError, settings
+from alto_streams.cli.log_reading import pipelines_of, read_log, since_of
+from alto_streams.settings import settings
 
 if TYPE_CHECKING:
     from alto_streams.agents.letter_log import Stored
     from alto_streams.agents.redrive import Redriven
 
 MOST = 10_000
-SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 HEADINGS = ("ID", "WHEN (UTC)", "STAGE", "REQUEST", "PATH", "ORIGIN", "RECORD", "CAUSE")
 
 app = typer.Typer(
@@ -31,7 +25,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-T = TypeVar("T")
 Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Ids as `list` prints them.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a letter, one a line.")]
 
@@ -52,12 +45,12 @@ def list_(
     """List letters, newest first; no user text is shown."""
     from alto_streams.agents import letter_log
 
-    since_ms = 0 if since is None else since_of(since, time.time())
+    since_ms = 0 if since is None else since_of(since, time.time(), "--since")
 
     def wanted(each: Stored) -> bool:
         return stage in (None, each.letter.stage) and request in (None, each.letter.request)
 
-    found = _run(letter_log.newest(settings(), _pipelines(pipeline), wanted, limit, since_ms))
+    found = read_log(letter_log.newest(settings(), pipelines_of(pipeline), wanted, limit, since_ms))
     if as_json:
         for each in found:
             typer.echo(json.dumps(fields(each)))
@@ -82,7 +75,7 @@ def show(
     """
     from alto_streams.agents import letter_log
 
-    (found,) = _run(letter_log.fetched(settings(), [letter_log.LetterId.of(letter)]))
+    (found,) = read_log(letter_log.fetched(settings(), [letter_log.LetterId.of(letter)]))
     shown = fields(found) | {"key": _key(found)}
     if record:
         shown["record"] = found.letter.record.decode(errors="replace")
@@ -114,23 +107,7 @@ def redrive(letters: Ids) -> None:
         async for done in redriving.redrive(settings(), ids):
             typer.echo(told(done))
 
-    _run(all_of_them())
-
-
-def since_of(text: str, now_s: float) -> int:
-    """A time as milliseconds since the epoch: `90s`, `15m`, `2h` or `3d` ago, or an ISO time (UTC unless it says so).
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    ago = re.fullmatch(r"(\d{1,9})([smhd])", text)
-    if ago is not None:
-        return max(0, int((now_s - int(ago[1]) * SECONDS[ago[2]]) * 1000))
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"--since {text}: expected 90s, 15m, 2h, 3d, or a time such as 2030-01-31T12:00") from None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    read_log(all_of_them())
 
 
 def fields(stored: Stored) -> dict[str, Any]:
@@ -179,24 +156,3 @@ def _key(stored: Stored) -> str:
     """The record's key, which is a request's id; of any other only the length, for it may be anything."""
     key = stored.letter.key
     return key if not key or key == stored.letter.request else f"{len(key)} characters"
-
-
-def _pipelines(name: str | None) -> list[str]:
-    known = load_pipelines(settings().pipelines)
-    if name is not None and name not in known:
-        raise ConfigError(f"--pipeline {name}: there is none of that name; known: {', '.join(known)} (ALTO_PIPELINES)")
-    return list(known) if name is None else [name]
-
-
-def _run(reading: Coroutine[Any, Any, T]) -> T:
-    from alto_streams.agents.letter_log import LetterError
-
-    kafka = logging.getLogger("aiokafka")
-    level = kafka.level
-    kafka.setLevel(logging.CRITICAL)  # what it has to say of a broker that does not answer is said by the error
-    try:
-        return asyncio.run(reading)
-    except LetterError as error:
-        raise CommandFailed(str(error)) from None
-    finally:
-        kafka.setLevel(level)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,9 +109,10 @@ async def _through_own(cluster: object, rows: list[Row], plan: Plan) -> int:
 async def _send(gateways: list[str], rows: list[Row], plan: Plan) -> int:
     """Sends all, writes what there is in any case, and returns how many did not end well."""
     from alto_streams.cli.batch import Batch
+    from alto_streams.cli.progress import progress
     from alto_streams.client import Client
 
-    async with Client(gateways) as client, _progress(len(rows)) as advance:
+    async with Client(gateways) as client, progress(len(rows)) as advance:
         batch = Batch(client, plan.pipeline, plan.mode, plan.at_once, plan.rate, advance, plan.more)
         try:
             await batch.run(rows)
@@ -129,29 +127,6 @@ def _write(batch: Batch, rows: list[Row], out: Path) -> None:
     beside = out.with_name(out.name + ".part")
     beside.write_bytes(b"".join(line + b"\n" for line in batch.lines(rows)))
     beside.replace(out)
-
-
-@asynccontextmanager
-async def _progress(total: int) -> AsyncIterator[options.Advance]:
-    """A bar on a terminal; elsewhere a line now and then."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    done = 0
-
-    def tell() -> None:
-        nonlocal done
-        done += 1
-        if done == total or done % max(1, total // 10) == 0:
-            print(f"{done}/{total} requests done", file=sys.stderr, flush=True)
-
-    if not console.is_terminal:
-        yield tell
-        return
-    with Progress("requests", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console) as bar:
-        task = bar.add_task("requests", total=total)
-        yield lambda: bar.advance(task)
 
 
 def _answers(gateway: str) -> bool:

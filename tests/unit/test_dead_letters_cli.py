@@ -11,7 +11,8 @@ import pytest
 from alto_streams.agents.letter_log import LetterId, Stored
 from alto_streams.agents.redrive import Redriven
 from alto_streams.cli import run_command
-from alto_streams.cli.dead_letters import fields, since_of, table, told
+from alto_streams.cli.dead_letters import fields, table, told
+from alto_streams.cli.log_reading import since_of
 from alto_streams.records import DeadLetter
 from alto_streams.request_ids import new_request_id
 from alto_streams.settings import ConfigError
@@ -84,11 +85,11 @@ def test_what_was_sent_again_is_told() -> None:
     ],
 )
 def test_since(text: str, at_ms: int) -> None:
-    assert since_of(text, 1_000.0) == at_ms
+    assert since_of(text, 1_000.0, "--since") == at_ms
 
 
 def test_since_may_be_days_ago() -> None:
-    assert since_of("3d", time.time()) == pytest.approx((time.time() - 259_200) * 1000, abs=1_000)
+    assert since_of("3d", time.time(), "--since") == pytest.approx((time.time() - 259_200) * 1000, abs=1_000)
 
 
 @pytest.mark.parametrize(
