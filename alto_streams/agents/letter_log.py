@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -126,7 +126,7 @@ async def places(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]
     return [TopicPartition(topic, each) for each in sorted(partitions)]
 
 
-async def records_of(consumer: AIOKafkaConsumer, starts: dict[TopicPartition, int]) -> AsyncIterator[Any]:
+async def records_of(consumer: AIOKafkaConsumer, starts: dict[TopicPartition, int]) -> AsyncGenerator[Any, None]:
     """The records from these offsets up to the present ends, in batches of one partition; `starts` is not empty.
 
     A partition that the caller pauses is left alone. Some brokers tell their ends only with the records themselves.

@@ -40,9 +40,12 @@ async def appending(broker: Server) -> AsyncIterator[Callable[..., Awaitable[Rec
     await producer.start()
     try:
 
-        async def append(topic: str, value: Wire | bytes | None, key: str = "", partition: int = 0) -> RecordMetadata:
+        async def append(
+            topic: str, value: Wire | bytes | None, key: str = "", partition: int = 0, at_ms: int | None = None
+        ) -> RecordMetadata:
             raw = encode(value) if isinstance(value, Wire) else value
-            return await producer.send_and_wait(topic, raw, key=key.encode() or None, partition=partition)
+            named = key.encode() or None
+            return await producer.send_and_wait(topic, raw, key=named, partition=partition, timestamp_ms=at_ms)
 
         yield append
     finally:

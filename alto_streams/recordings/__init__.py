@@ -1,0 +1,1 @@
+"""Recorded requests, and what became of them in a run: files, spacing, comparison. Pure but for the files."""
