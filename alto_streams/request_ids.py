@@ -15,6 +15,17 @@ def new_request_id() -> str:
     return str(uuid_utils.compat.uuid7())
 
 
+def request_id_at(at_ms: int, number: int) -> str:
+    """The id of the request with this number, made at `at_ms` since the epoch; always the same one.
+
+    Raises:
+        ValueError: the number is negative, or has more than 62 bits.
+    """
+    if not 0 <= number < 1 << 62:
+        raise ValueError(f"{number} is no number of a request: from 0 to 2^62 - 1")
+    return str(uuid.UUID(int=at_ms << 80 | 0x7 << 76 | 0b10 << 62 | number))
+
+
 @lru_cache(maxsize=4_096)
 def created_ms(request: str) -> int:
     """When a request was made, in milliseconds since the epoch. Raises `Poison` if this is no UUIDv7."""

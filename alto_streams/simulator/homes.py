@@ -1,0 +1,111 @@
+"""The home of one stage: its machine, its rows in memory, its timers and its map functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from alto_streams.agents.maps import MapRunner
+from alto_streams.pipeline import Pipeline
+from alto_streams.records import HomeRecord, Request, Result, Timer, decoder, encode
+from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
+from alto_streams.simulator.virtual import VirtualLoop
+from alto_streams.simulator.words import SimulatedSystem
+from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.outputs import At
+from alto_streams.tables.prompts import Place
+from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send
+from alto_streams.topic_names import home_topic
+
+_decode: Callable[[bytes], HomeRecord] = decoder(HomeRecord)  # type: ignore[arg-type]
+
+HELD_AGAIN_S = 1.0  # a timer of a map function that waits for its turn is looked at again after this time
+
+
+class Home:
+    """Applies the records of one stage's home in order, and carries out at once what its machine asks for."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        stage: str,
+        clock: Clock,
+        logs: Logs,
+        place: Place,
+        system: SimulatedSystem,
+        seed: int,
+    ) -> None:
+        self._stage, self._topic, self._clock, self._logs = stage, home_topic(pipeline.name, stage), clock, logs
+        self._machine = StageMachine(pipeline, stage, place, system.limits)
+        self._rows: dict[str, Row] = {}
+        self._timers: dict[str, dict[str, tuple[float, Timer]]] = {}
+        self.loop = VirtualLoop(clock, f"{pipeline.name}.{stage}")
+        self._maps = MapRunner(pipeline, stage, self._returned, system.maps_at_once)
+        self._seed = f"{seed}/{stage}"
+        logs.read(self._topic, self.take)
+
+    def take(self, partition: int, offset: int, at_ms: int, value: bytes) -> None:
+        """The next record of the home's partition."""
+        record = _decode(value)
+        request = record.id if isinstance(record, Request) else record.request
+        row = self._rows.get(request)
+        if row is None:
+            row = self._rows[request] = Row()
+        out = self._machine.apply(row, record, At(self._topic, partition, offset, at_ms))
+        if out:
+            self._carry_out(request, row, partition, out)
+        if row.finished is not None:
+            row.outbox = []
+            self._timers.pop(request, None)
+
+    def _carry_out(self, request: str, row: Row, partition: int, out: list[Instruction]) -> None:
+        last: list[Send] = []
+        for each in out:
+            match each:
+                case Send(last=True):
+                    last.append(each)
+                case Send():
+                    self._send(each)
+                case Run(path, attempt):
+                    self._run(partition, request, row, path, attempt)
+                case Arm():
+                    self._arm(partition, request, each)
+        for send in last:  # a close may end the request: nothing that the client is to see comes after that
+            self._send(send)
+
+    def _send(self, send: Send) -> None:
+        self._logs.append(send.topic, bytes(send.record), send.partition or 0)
+
+    def _run(self, partition: int, request: str, row: Row, path: str, attempt: int) -> None:
+        call = row.calls.get(path)
+        if call is not None and not call.closed and call.attempt == attempt:
+            number = request[19:]  # what stands behind the time: a request that is sent at another time draws the same
+            with self.loop.entered(f"{self._seed}/{number}/{path}"):
+                self._maps.start(partition, request, path, attempt, self._machine.arguments(row, path))
+
+    async def _returned(self, partition: int, result: Result) -> None:
+        self._logs.append(self._topic, encode(result), partition)
+
+    def _arm(self, partition: int, request: str, arm: Arm) -> None:
+        """A later timer for the same silence, deadline or call replaces the one before."""
+        own = self._timers.setdefault(request, {})
+        name = "deadline" if not arm.attempt else f"due {arm.path}" if arm.due else arm.path
+        at_s = (arm.at_ms - EPOCH_MS) / 1000
+        if name not in own:
+            self._clock.at(at_s, self._fire, partition, request, name)
+        own[name] = (at_s, Timer(request, arm.path, arm.attempt, arm.mark, arm.due))
+
+    def _fire(self, partition: int, request: str, name: str) -> None:
+        own = self._timers.get(request, {})
+        if name not in own:
+            return
+        at_s, timer = own[name]
+        if at_s <= self._clock.now_s and self._maps.holds(partition, request, timer.path, timer.attempt):
+            at_s = self._clock.now_s + HELD_AGAIN_S
+            own[name] = (at_s, timer)
+        if at_s > self._clock.now_s:  # it was put off since this was set
+            self._clock.at(at_s, self._fire, partition, request, name)
+            return
+        del own[name]
+        call = self._rows[request].calls.get(timer.path)
+        if timer.attempt == 0 or (call is not None and (timer.due or call.mark == timer.mark)):
+            self._logs.append(self._topic, encode(timer), partition)

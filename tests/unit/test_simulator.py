@@ -1,0 +1,325 @@
+"""The simulator: what it says of the reference workload, and that it always says the same."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+
+from alto_streams.parsers import JsonLines, Lines
+from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
+from alto_streams.records import Call, Message, Mode, Status
+from alto_streams.request_ids import created_ms, request_id_at
+from alto_streams.simulator import (
+    EngineLoad,
+    Outcome,
+    SimulatedRequest,
+    SimulatedSystem,
+    SimulationError,
+    least_calls,
+    simulate,
+)
+from loadtest.reference.workload import WARM_UP, ReferenceRequest, arrivals, load_workload
+
+SHARED = Path(__file__).parents[3] / "shared"
+REFERENCE, RECORDING = SHARED / "reference" / "limit_sim.py", SHARED / "data" / "knowledge_qa.jsonl"
+
+
+class Question(Record):
+    text: str
+
+
+class Point(Record):
+    text: str
+
+
+class Found(Record):
+    text: str
+
+
+class Judged(Record):
+    good: bool
+
+
+class Summary(Record):
+    good: list[bool]
+    failures: int
+
+
+class Search:
+    """What the tests put into the place of a search."""
+
+    async def search(self, text: str) -> str:
+        await asyncio.sleep(0.25 * random.uniform(0.5, 1.5))
+        return f"{text} {random.random()}"
+
+
+class Threaded(Search):
+    async def search(self, text: str) -> str:
+        return await asyncio.to_thread(text.upper)
+
+
+class Stuck(Search):
+    async def search(self, text: str) -> str:
+        await asyncio.Event().wait()
+        return text
+
+
+class Instant(Search):
+    async def search(self, text: str) -> str:
+        return text
+
+
+class Overlapping(Search):
+    """Two at once, the slower of which takes a second."""
+
+    async def search(self, text: str) -> str:
+        await asyncio.gather(asyncio.sleep(0.5), asyncio.sleep(1.0))
+        return text
+
+
+def pipeline_with(search: type[Search] = Search) -> Pipeline:
+    made = Pipeline("small", request=Question)
+
+    @made.resource
+    def a_search() -> Search:
+        return search()
+
+    def points(question: Question) -> Prompt[Point]:
+        return Prompt([Message("system", "Make points.")], question.text, Lines(Point), 100)
+
+    async def found(point: Point, search: Search) -> Found:
+        return Found(await search.search(point.text))
+
+    def judged(point: Point, found: Gather[Found]) -> Prompt[Judged]:
+        return Prompt([Message("system", "Judge.")], point.text, JsonLines(Judged, limit=1), 100)
+
+    def summary(question: Question, judged: Gather[Judged]) -> Summary:
+        return Summary([each.good for each in judged], len(judged.failures))
+
+    made.generate(model="one")(points)
+    made.map(timeout_s=5.0)(found)
+    made.generate(model="two")(judged)
+    made.gather(summary)
+    return made
+
+
+def script(prompt_class: str, call: Call) -> list[str] | None:
+    """Three points, whose verdicts take ten tokens each; of a bad one nothing is recorded."""
+    if prompt_class == "small.points":
+        return [f"{call.subject} ", "one\n", f"{call.subject} ", "two\n", "bad\n" if call.subject == "b" else "three\n"]
+    return None if call.subject == "bad" else ['{"good": true}\n', *["so "] * 9]
+
+
+def some(count: int = 20, name: str = "a", mode: Mode = Mode.STREAM) -> list[SimulatedRequest]:
+    return [SimulatedRequest(n, n * 0.05, json.dumps({"text": name}).encode(), mode) for n in range(count)]
+
+
+def test_a_result_is_what_the_script_says() -> None:
+    outcomes = list(simulate(pipeline_with(), some(), SimulatedSystem(script)))
+    assert sorted(each.number for each in outcomes) == list(range(20))
+    assert {each.result for each in outcomes} == {b'{"good":[true,true,true],"failures":0}'}
+    assert {each.status for each in outcomes} == {Status.OK}
+    ends = [each.at_s + each.done_s for each in outcomes]
+    assert ends == sorted(ends)
+    for each in outcomes:
+        assert each.ttft_s is not None
+        assert each.first_item_s is not None
+        assert each.last_item_s is not None
+        assert 0 < each.ttft_s < each.first_item_s <= each.last_item_s < each.done_s
+
+
+def test_a_call_that_its_engine_refuses_is_a_failed_leaf() -> None:
+    (outcome,) = simulate(pipeline_with(), some(1, "b"), SimulatedSystem(script))
+    assert outcome.status is Status.OK
+    assert outcome.result == b'{"good":[true,true],"failures":1}'
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_two_runs_are_the_same_and_another_seed_is_not(mode: Mode) -> None:
+    runs = [list(simulate(pipeline_with(), some(mode=mode), SimulatedSystem(script), seed)) for seed in (1, 1, 2)]
+    first, again, other = (msgspec.json.encode(run) for run in runs)
+    assert first == again != other
+
+
+def test_callers_draw_from_random_as_if_nothing_ran_beside_them() -> None:
+    random.seed(5)
+    alone = [random.random() for _ in range(3)]
+    random.seed(5)
+    outcomes = simulate(pipeline_with(), some(3), SimulatedSystem(script))
+    assert [random.random() for _ in outcomes] == alone
+
+
+def test_draws_belong_to_a_call_and_not_to_its_moment() -> None:
+    system = SimulatedSystem(script, hop_s=0.001)
+    searched = {}
+    for apart_s in (0.01, 1.0):
+        requests = [SimulatedRequest(n, n * apart_s, b'{"text": "a"}') for n in range(5)]
+        seen: list[str] = []
+
+        class Seen(Search):
+            async def search(self, text: str, seen: list[str] = seen) -> str:
+                found = f"{text} {random.random()}"
+                seen.append(found)
+                return found
+
+        list(simulate(pipeline_with(Seen), requests, system))
+        searched[apart_s] = sorted(seen)
+    assert len(searched[1.0]) == 15
+    assert searched[0.01] == searched[1.0]
+
+
+def test_each_hop_takes_its_time() -> None:
+    at_once, later = (
+        next(simulate(pipeline_with(Instant), some(1), SimulatedSystem(script, hop_s=hop_s))) for hop_s in (0.0, 0.1)
+    )
+    # The request, the same to the first home, a work item, its chunk, and the event.
+    assert later.ttft_s == pytest.approx((at_once.ttft_s or 0) + 5 * 0.1)
+    # From the chunk on: items, a result, items, a work item, its chunk, items, and the event.
+    assert later.done_s == pytest.approx(at_once.done_s + 11 * 0.1)
+
+
+def test_functions_that_wait_do_so_in_virtual_time() -> None:
+    instant, waiting = (
+        next(simulate(pipeline_with(search), some(1), SimulatedSystem(script))) for search in (Instant, Overlapping)
+    )
+    assert waiting.done_s - instant.done_s == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_function_that_hangs_fails_when_its_time_is_up() -> None:
+    (outcome,) = simulate(pipeline_with(Stuck), some(1), SimulatedSystem(script))
+    assert outcome.done_s > 5.0
+    assert json.loads(outcome.result)["good"] == [True] * 3  # judged without what could not be found
+
+
+def test_a_function_that_leaves_its_thread_cannot_be_simulated() -> None:
+    with pytest.raises(SimulationError, match=r"small\.found: .*run_in_executor.*asyncio\.sleep"):
+        list(simulate(pipeline_with(Threaded), some(1), SimulatedSystem(script)))
+
+
+async def test_it_runs_beside_an_event_loop() -> None:
+    assert len(list(simulate(pipeline_with(Overlapping), some(3), SimulatedSystem(script)))) == 3
+    await asyncio.sleep(0)
+
+
+def test_whoever_stops_listening_leaves_nothing_behind() -> None:
+    outcomes = simulate(pipeline_with(), some(), SimulatedSystem(script))
+    next(outcomes)
+    outcomes.close()  # type: ignore[attr-defined]
+
+
+def test_a_policy_decides_which_engine_takes_a_call() -> None:
+    seen: list[list[int]] = []
+
+    def last(stage: str, request: str, path: str, attempt: int, loads: Any) -> int:
+        seen.append([each.calls for each in loads])
+        return len(loads) - 1
+
+    one = list(simulate(pipeline_with(Instant), some(), SimulatedSystem(script, engines=1)))
+    four = list(simulate(pipeline_with(Instant), some(), SimulatedSystem(script, engines=4, place=last)))
+    assert one == four
+    assert {tuple(loads[:3]) for loads in seen} == {(0, 0, 0)}
+    assert max(loads[3] for loads in seen) > 1
+    assert least_calls("s", "r", "", 1, [EngineLoad(0, 2), EngineLoad(1, 1), EngineLoad(0, 1)]) == 1
+
+
+def test_ids_tell_time_and_number() -> None:
+    names = [request_id_at(1_767_225_600_123, number) for number in (0, 1, (1 << 62) - 1)]
+    assert len(set(names)) == 3
+    assert {created_ms(name) for name in names} == {1_767_225_600_123}
+    with pytest.raises(ValueError, match="2\\^62"):
+        request_id_at(0, 1 << 62)
+
+
+def test_a_number_belongs_to_one_request() -> None:
+    with pytest.raises(ValueError, match="number 0"):
+        list(simulate(pipeline_with(), [*some(1), *some(1)], SimulatedSystem(script)))
+
+
+# --- the reference workload
+
+
+@pytest.fixture(scope="module")
+def rows() -> Iterator[list[ReferenceRequest]]:
+    if not RECORDING.is_file():
+        pytest.skip(f"{RECORDING.name} is not at hand: it lies in the folder shared next to the repository")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALTO_REFERENCE_RECORDING", str(RECORDING))
+        yield load_workload(RECORDING)
+
+
+@pytest.fixture(scope="module")
+def limit() -> ModuleType:
+    if not REFERENCE.is_file():
+        pytest.skip(f"{REFERENCE.name} is not at hand: it lies in the folder shared next to the repository")
+    spec = importlib.util.spec_from_file_location("limit_sim", REFERENCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def simulated(rows: list[ReferenceRequest], rate: float, count: int, mode: Mode) -> list[tuple[ReferenceRequest, Any]]:
+    from loadtest.reference.pipeline import pipeline
+    from loadtest.reference.script import load_script
+
+    sent = list(arrivals(rows, rate, count, 1))
+    requests = [
+        SimulatedRequest(n, at_s, json.dumps({"prompt": row.prompt}).encode(), mode)
+        for n, (at_s, row) in enumerate(sent)
+    ]
+    outcomes = simulate(pipeline, requests, SimulatedSystem(load_script(RECORDING)))
+    return [(sent[each.number][1], each) for each in outcomes]
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("rate", [1.0, 4.0])
+def test_without_hops_it_agrees_with_the_model_of_the_limit(
+    rows: list[ReferenceRequest], limit: ModuleType, mode: Mode, rate: float
+) -> None:
+    count = 150
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves the file to the garbage collector
+        data = limit.load(RECORDING)
+    found: list[Outcome] = [outcome for _, outcome in simulated(rows, rate, count, mode)]
+    last_at_s = max(each.at_s for each in found)
+    counted = [each for each in found if each.at_s > last_at_s * WARM_UP]
+    wanted, *_ = limit.run(str(mode), rate, data, n=count, seed=1, t0=0.012)
+    # Text that a client watches is cut into chunks of up to 30 ms, so that a sentence is known a little later.
+    assert statistics.mean(each.done_s for each in counted) == pytest.approx(wanted, rel=0.03)
+    if mode is Mode.STREAM:
+        early, *_ = limit.run("stream", rate, data, n=count, seed=1, t0=0.012, early=12)
+        assert statistics.mean(each.last_item_s or 0.0 for each in counted) == pytest.approx(early, rel=0.03)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_every_verdict_is_the_recorded_one(rows: list[ReferenceRequest], mode: Mode) -> None:
+    for row, outcome in simulated(rows, 4.0, 100, mode):
+        assert json.loads(outcome.result) == {"labels": [claim.label for claim in row.claims]}, row.id
+
+
+def test_other_processes_see_the_same_bytes(rows: list[ReferenceRequest]) -> None:
+    there = "from tests.unit.test_simulator import *; print(fingerprint(load_workload(RECORDING)))"
+    env = os.environ | {"ALTO_REFERENCE_RECORDING": str(RECORDING), "PYTHONHASHSEED": "7"}
+    other = subprocess.run([sys.executable, "-c", there], env=env, capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == fingerprint(rows)
+
+
+def fingerprint(rows: list[ReferenceRequest]) -> str:
+    """Of what a small run gives."""
+    return hashlib.sha256(msgspec.json.encode([each for _, each in simulated(rows, 4.0, 20, Mode.STREAM)])).hexdigest()
