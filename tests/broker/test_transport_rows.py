@@ -201,6 +201,7 @@ async def test_no_record_is_lost_while_its_offsets_are_sought(
         async for event in stream.noack().events():
             seen.append(event.message.offset)
             await recovered.wait()
+            event.ack()  # the app's stop waits for what has begun
 
     async with running(app):
         await until(lambda: bool(seen) and seen[-1] == 19, f"all seen: {seen}")
