@@ -16,6 +16,7 @@ from loadtest.cancel import measure as measure_cancel
 from loadtest.chaos_cli import register
 from loadtest.hop import HopFailed, measure
 from loadtest.kafka import Unavailable
+from loadtest.limit_cli import register as register_limit
 from loadtest.memory import MemoryFailed
 from loadtest.memory import measure as measure_memory
 
@@ -90,6 +91,7 @@ def _report(figures: dict[str, Any], json_file: Path | None) -> None:
 
 
 register(cli)
+register_limit(cli)
 
 
 if __name__ == "__main__":
