@@ -43,7 +43,7 @@ from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.prompts import Place
 from alto_streams.tables.store import RowTable
 from alto_streams.topics import load_topics
-from alto_streams.worker import App, new_app
+from alto_streams.worker import App, new_app, use_fast_loop
 
 log = logging.getLogger(__name__)
 
@@ -255,4 +255,5 @@ def _now_ms() -> int:
 def __getattr__(name: str) -> App:
     if name != "app":
         raise AttributeError(name)
+    use_fast_loop()
     return create_app(settings().app)
