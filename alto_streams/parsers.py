@@ -23,6 +23,7 @@ Found = list[T | ParseFailure]
 
 # An item longer than this is a failure: no model output may grow a buffer without end.
 MAX_ITEM_CHARS = 8_000
+_FOREIGN_SPACE = re.compile(r"[^\S\x00-\x7f]")
 CLOSERS = "\"')]*_\u201d\u2019"  # the last two: closing quotation marks
 
 
@@ -111,6 +112,7 @@ def _language_end(language: str) -> Callable[[str, str], bool]:
         if not has_word or not marked or marked[-1] not in ".!?…。":
             return False
         marked = marked.encode("utf-8", "replace").decode()  # half a surrogate pair is no text for the library
+        marked = _FOREIGN_SPACE.sub(" ", marked)  # the library breaks off at such a space before a full stop
         # The library looks at the next word; a name is the word that ends nothing by itself.
         return len(sentencex.get_sentence_boundaries(language, f"{marked} X")) > len(
             sentencex.get_sentence_boundaries(language, marked)

@@ -44,6 +44,7 @@ def test_a_sentence_closes_when_the_white_space_after_it_arrives() -> None:
         ('He said "No." (It is.) Why?', ['He said "No."', "(It is.)", "Why?"]),
         ("A list:\n- one\n\n- two", ["A list:", "- one", "- two"]),
         (" \n ", []),
+        ("Take vitamin B\u00a0. It helps. Yes", ["Take vitamin B\u00a0. It helps.", "Yes"]),  # a library may stumble
     ],
 )
 def test_sentences(text: str, sentences: list[str]) -> None:
