@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Generic, Literal, TypeVar
+from collections.abc import Callable, Hashable
+from functools import lru_cache
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 import sentencex
@@ -23,6 +24,7 @@ Found = list[T | ParseFailure]
 
 # An item longer than this is a failure: no model output may grow a buffer without end.
 MAX_ITEM_CHARS = 8_000
+_SPACE = re.compile(r"\s")
 _FOREIGN_SPACE = re.compile(r"[^\S\x00-\x7f]")
 CLOSERS = "\"')]*_\u201d\u2019"  # the last two: closing quotation marks
 
@@ -72,24 +74,28 @@ class Sentences(Generic[T]):
         self._kind = kind
         self._ends = _plain_end if rule == "plain" else _language_end(language)
         self._max_chars = max_chars
-        self._sentence: list[str] = []
+        self._sentence = ""
 
     def feed(self, text: str, logprobs: list[TokenLogprob] | None = None) -> Found[T]:
         found: Found[T] = []
-        for letter in text:
-            if letter.isspace() and not self._sentence:
-                continue
-            if (letter.isspace() and self._ends("".join(self._sentence), letter)) or (
-                len(self._sentence) > self._max_chars
-            ):
-                found += self.close()
-            if self._sentence or not letter.isspace():
-                self._sentence.append(letter)
+        start = 0
+        for match in _SPACE.finditer(text):
+            end = match.start()
+            if end > start:
+                self._keep(text[start:end], found)
+            start = end + 1
+            if self._sentence:
+                space = text[end]
+                if self._ends(self._sentence, space) or len(self._sentence) > self._max_chars:
+                    found += self.close()
+                else:
+                    self._sentence += space
+        if start < len(text):
+            self._keep(text[start:], found)
         return found
 
     def close(self) -> Found[T]:
-        text = "".join(self._sentence).strip()
-        self._sentence.clear()
+        text, self._sentence = self._sentence.strip(), ""
         if len(text) > self._max_chars:
             return [ParseFailure(f"a sentence has more than {self._max_chars} characters")]
         return [self._kind(text)] if text else []
@@ -97,6 +103,14 @@ class Sentences(Generic[T]):
     def coarse(self) -> Parser[T]:
         """The whole text as one item."""
         return Whole(self._kind, self._max_chars)
+
+    def _keep(self, word: str, found: Found[T]) -> None:
+        """Letters that are no white space: one more than the bound tells that a sentence was too long."""
+        while len(word) > (room := self._max_chars + 1 - len(self._sentence)):
+            self._sentence += word[:room]
+            found += self.close()
+            word = word[room:]
+        self._sentence += word
 
 
 def _plain_end(text: str, space: str) -> bool:
@@ -127,16 +141,17 @@ class _ByLine(ABC, Generic[T]):
     def __init__(self, limit: int, max_chars: int) -> None:
         self._limit = limit
         self._max_chars = max_chars
-        self._line: list[str] = []
+        self._line = ""
         self._count = 0
 
     def feed(self, text: str, logprobs: list[TokenLogprob] | None = None) -> Found[T]:
+        """Keeps the line; one character more than the bound tells that it was too long."""
         found: Found[T] = []
-        for letter in text:
-            if letter == "\n":
-                found += self._end_of_line()
-            elif len(self._line) <= self._max_chars:
-                self._line.append(letter)
+        *lines, begun = text.split("\n")
+        for rest in lines:
+            self._line = (self._line + rest)[: self._max_chars + 1]
+            found += self._end_of_line()
+        self._line = (self._line + begun)[: self._max_chars + 1]
         return found
 
     def close(self) -> Found[T]:
@@ -146,8 +161,7 @@ class _ByLine(ABC, Generic[T]):
         return self
 
     def _end_of_line(self) -> Found[T]:
-        line = "".join(self._line).strip()
-        self._line.clear()
+        line, self._line = self._line.strip(), ""
         if not line or line.startswith("```") or self._count >= self._limit:
             return []
         self._count += 1
@@ -178,8 +192,10 @@ class JsonLines(_ByLine[T]):
 
     def __init__(self, kind: type[T], limit: int = 64, max_chars: int = MAX_ITEM_CHARS) -> None:
         super().__init__(limit, max_chars)
-        self._read = msgspec.json.Decoder(kind)
-        self.grammar = _grammar(kind, limit)
+        # A type that is no class may not be hashable.
+        self._read, self.grammar = (
+            _made(cast("Hashable", kind), limit) if isinstance(kind, type) else (msgspec.json.Decoder(kind), None)
+        )
 
     def _item(self, line: str) -> Found[T]:
         try:
@@ -190,8 +206,14 @@ class JsonLines(_ByLine[T]):
             return [ParseFailure(f"item {self._count}: {cause}")]
 
 
+@lru_cache(maxsize=256)
+def _made(kind: Any, limit: int) -> tuple[msgspec.json.Decoder[Any], LineGrammar | None]:
+    """What all parsers of one kind share: a prompt is made for each call, and this takes longer than all else of it."""
+    return msgspec.json.Decoder(kind), _grammar(kind, limit)
+
+
 def _grammar(kind: type, limit: int) -> LineGrammar | None:
-    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+    if not issubclass(kind, msgspec.Struct):
         return None
     fields = msgspec.structs.fields(kind)
     if not fields or any(field.type is not str for field in fields):
