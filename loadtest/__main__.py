@@ -19,6 +19,7 @@ from loadtest.kafka import Unavailable
 from loadtest.limit_cli import register as register_limit
 from loadtest.memory import MemoryFailed
 from loadtest.memory import measure as measure_memory
+from loadtest.report_cli import register as register_report
 
 FAILED = (CancelFailed, HopFailed, MemoryFailed, PartFailed, Unavailable)
 
@@ -92,6 +93,7 @@ def _report(figures: dict[str, Any], json_file: Path | None) -> None:
 
 register(cli)
 register_limit(cli)
+register_report(cli)
 
 
 if __name__ == "__main__":
