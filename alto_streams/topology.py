@@ -63,11 +63,11 @@ class Route:
 class Node:
     """One stage, as inferred.
 
-    `depth`: the levels of its calls' paths. `scopes`: gathered parameter -> the chain of stages from the call's scope
-    to the leaves. `barrier`: the chains, from the root, that must be complete before a call starts in barrier mode.
-    `redoes`: a call that breaks begins again, and its children are withdrawn. `derived`: the stages whose inputs
-    descend from this one's items. `below`: itself, and the stages whose items stand below its own. `volatile`: what it
-    gathers may be withdrawn once it is complete.
+    `depth`: the levels of its calls' paths. `driver`: the stage whose items each cause one call. `scopes`: gathered
+    parameter -> the chain of stages from the call's scope to the leaves. `barrier`: the chains, from the root, that
+    must be complete before a call starts in barrier mode. `redoes`: a call that breaks begins again, and its children
+    are withdrawn. `derived`: the stages whose inputs descend from this one's items. `below`: itself, and the stages
+    whose items stand below its own. `volatile`: what it gathers may be withdrawn once it is complete.
     """
 
     name: str
@@ -80,15 +80,12 @@ class Node:
     derived: tuple[str, ...] = ()
     below: tuple[str, ...] = ()
     volatile: bool = False
+    depth: int = field(init=False)
+    driver: str = field(init=False)
 
-    @property
-    def depth(self) -> int:
-        return len(self.lineage) - 1
-
-    @property
-    def driver(self) -> str:
-        """The stage whose items each cause one call."""
-        return self.lineage[-2] if self.depth else REQUEST
+    def __post_init__(self) -> None:
+        self.depth = len(self.lineage) - 1
+        self.driver = self.lineage[-2] if self.depth else REQUEST
 
     @property
     def barrier(self) -> dict[str, tuple[str, ...]]:

@@ -7,9 +7,9 @@ before are complete for the whole request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,12 +22,27 @@ from alto_streams.tables.withdrawals import Cut, Withdrawals
 from alto_streams.topology import REQUEST, Input
 
 
+class _Feed(NamedTuple):
+    """How records of one source advance one kind of scope: its name and levels, whether the source's children are its
+    leaves, and whether it is one of the barrier's."""
+
+    scope: str
+    levels: int
+    leaf: bool
+    held: bool
+
+
 class Joins:
     """The inputs of one stage."""
 
     def __init__(self, pipeline: Pipeline, stage: Stage, dead: Withdrawals) -> None:
         self._pipeline, self._stage, self._node, self._dead = pipeline, stage, stage.node, dead
         self._depth_of = {REQUEST: 0} | {name: len(s.node.lineage) for name, s in pipeline.stages.items()}
+        self._barrier, self._takes = stage.node.barrier, {n for n in self._depth_of if stage.node.takes(n)}
+        self._owned = {each.source for each in stage.node.inputs if each.gathered} | {stage.node.driver}
+        self._feeds = {
+            mode: {source: list(self._feeds_of(source, mode)) for source in pipeline.stages} for mode in Mode
+        }
 
     def absorb_request(self, row: Row, request: Request) -> None:
         """The request has arrived."""
@@ -42,24 +57,27 @@ class Joins:
         row.context = items.context
         if self._dead.is_dead(row, items.stage, items.path):
             return
-        told = [(p, c) for p, c in zip(paths, items.children, strict=True) if not self._is_dead(row, items, p)]
-        for path, child in told:
-            if not self._is_over(row, path):
-                if child.status is not Status.OK:
-                    row.failures.setdefault(items.stage, {})[path] = child.cause or child.status
-                elif self._node.takes(items.stage):
-                    row.values.setdefault(items.stage, {})[path] = child.value
+        told = list(zip(paths, items.children, strict=True))
+        if row.withdrawn or row.cancelled:
+            told = [(path, child) for path, child in told if not self._dead.is_dead(row, items.stage, path)]
         close = items.close
         if close is not None and self._dead.is_outdated(row, items.stage, items.path, items.epoch):
             close = None
-        if close is not None and close.status is not Status.OK and not self._is_over(row, items.path):
+        open_ones = [(path, child) for path, child in told if not self._is_over(row, path)]
+        is_open = close is not None and not self._is_over(row, items.path)
+        for path, child in open_ones:
+            if child.status is not Status.OK:
+                row.failures.setdefault(items.stage, {})[path] = child.cause or child.status
+            elif items.stage in self._takes:
+                row.values.setdefault(items.stage, {})[path] = child.value
+        if close is not None and close.status is not Status.OK and is_open:
             row.failures.setdefault(items.stage, {})[items.path] = close.cause or close.status
-        for scope, leaf, held in self._scopes_of(row, items.stage):
-            for path, _ in told if leaf else ():
-                if held or not self._is_over(row, path):
-                    scope(path).account(path)
-            if close is not None and (held or not self._is_over(row, items.path)):
-                scope(items.path).close(items.path, close.count, items.epoch)
+        for feed in self._feeds[row.context.mode][items.stage]:
+            if feed.leaf:
+                for path, _ in told if feed.held else open_ones:
+                    self._scope(row, feed, path).account(path)
+            if close is not None and (feed.held or is_open):
+                self._scope(row, feed, items.path).close(items.path, close.count, items.epoch)
 
     def withdraw(self, row: Row, cut: Cut) -> None:
         """Take back what a cut has made dead."""
@@ -71,7 +89,7 @@ class Joins:
                 table[source] = kept  # type: ignore[assignment]
         # How the stream had ended is taken back with its children: it will end again, in the new epoch.
         row.failures.get(cut.stage, {}).pop(cut.stream, None)
-        for name, chain in {**self._node.scopes, **self._node.barrier}.items():
+        for name, chain in {**self._node.scopes, **self._barrier}.items():
             scopes = row.scopes.get(name, {})
             for path in list(scopes):
                 if path and self._dead.is_dead(row, self._stage.name, path):
@@ -81,9 +99,9 @@ class Joins:
 
     def cut_off(self, row: Row, source: str, path: str) -> None:
         """The item of `source` at `path` is cancelled, and all below it; a call that has begun keeps its inputs."""
-        for scope, _, held in self._scopes_of(row, source):
-            if held or not self._has_begun(row, path):
-                scope(path).cut_off(path)
+        for feed in self._feeds[row.context.mode][source]:
+            if feed.held or not self._has_begun(row, path):
+                self._scope(row, feed, path).cut_off(path)
         was_there = path in row.values.get(source, {}) and not self._has_begun(row, path)
         for table in (row.values, row.failures):
             for name in [name for name in table if source in self._pipeline.lineage(name)]:
@@ -94,13 +112,15 @@ class Joins:
 
     def accounts_for(self, row: Row, source: str, path: str) -> bool:
         """Whether all that the item of `source` at `path` can give to this stage's scopes is there already."""
-        scopes = [scope(path) for scope, _, _ in self._scopes_of(row, source)]
+        scopes = [self._scope(row, feed, path) for feed in self._feeds[row.context.mode][source]]
         return bool(scopes) and all(scope.accounts_for(path) for scope in scopes)
 
     def pending(self, row: Row) -> list[str]:
         """The paths of calls that a driver has asked for and that have not been opened, or are to begin anew."""
-        drivers = {**row.values.get(self._node.driver, {}), **row.failures.get(self._node.driver, {})}
-        depth, calls = self._node.depth, row.calls
+        driver, depth, calls = self._node.driver, self._node.depth, row.calls
+        drivers = row.values.get(driver, {})
+        if failed := row.failures.get(driver):
+            drivers = {**drivers, **failed}  # type: ignore[dict-item]
         return [p for p in drivers if (p not in calls or calls[p].held) and self._levels(p) == depth]
 
     def driver_failure(self, row: Row, path: str) -> str | None:
@@ -109,12 +129,12 @@ class Joins:
 
     def is_ready(self, row: Row, path: str) -> bool:
         """Whether the call at `path` has all its inputs."""
+        if not self.has_gathered(row, path):
+            return False
         for each in self._node.inputs:
             if not each.gathered and row.value(each.source, self._input_path(each.source, path)) is None:
                 return False
-        if row.context.mode is Mode.BARRIER and not all(self._completed(row, name, "") for name in self._node.barrier):
-            return False
-        return self.has_gathered(row, path)
+        return row.context.mode is Mode.STREAM or all(self._completed(row, name, "") for name in self._barrier)
 
     def has_gathered(self, row: Row, path: str) -> bool:
         """Whether every scope that the call at `path` gathers is complete."""
@@ -147,30 +167,24 @@ class Joins:
         """The call at `path` is over: drop the inputs that were its own, unless it may have to begin anew with them."""
         if self._node.volatile:
             return
-        for source in {i.source for i in self._node.inputs if i.gathered} | {self._node.driver}:
+        for source in self._owned:
             for table in (row.values, row.failures):
-                kept = {p: v for p, v in table.get(source, {}).items() if not is_under(p, path)}
-                table[source] = kept  # type: ignore[assignment]
+                for gone in [at for at in table.get(source, ()) if is_under(at, path)]:
+                    del table[source][gone]
         for name in self._node.scopes:
             row.scopes.get(name, {}).pop(path, None)
 
-    def _scopes_of(self, row: Row, source: str) -> Iterator[tuple[Callable[[str], Scope], bool, bool]]:
-        """The scopes that records of `source` advance: each as a function of a path in it, whether the children are its
-        leaves, and whether it is one of the barrier's."""
-        kinds = [(self._node.scopes, self._node.feeds(source, barrier=False), False)]
-        if row.context.mode is Mode.BARRIER:
-            kinds.append((self._node.barrier, self._node.feeds(source, barrier=True), True))
-        for chains, feeds, held in kinds:
-            for feed in feeds:
-                levels = len(chains[feed.scope])
+    def _feeds_of(self, source: str, mode: Mode) -> Iterator[_Feed]:
+        """The scopes that records of `source` advance."""
+        node = self._node
+        for feed in node.feeds(source, barrier=False):
+            yield _Feed(feed.scope, len(node.scopes[feed.scope]), feed.leaf, False)
+        for feed in node.feeds(source, barrier=True) if mode is Mode.BARRIER else ():
+            yield _Feed(feed.scope, len(self._barrier[feed.scope]), feed.leaf, True)
 
-                def scope(at: str, name: str = feed.scope, levels: int = levels, held: bool = held) -> Scope:
-                    return row.scope(name, "" if held else ancestor_path(at, self._node.depth), levels)
-
-                yield scope, feed.leaf, held
-
-    def _is_dead(self, row: Row, items: Items, path: str) -> bool:
-        return self._dead.is_dead(row, items.stage, path)
+    def _scope(self, row: Row, feed: _Feed, at: str) -> Scope:
+        """The scope that a path lies in."""
+        return row.scope(feed.scope, "" if feed.held else ancestor_path(at, self._node.depth), feed.levels)
 
     def _is_over(self, row: Row, path: str) -> bool:
         call = row.calls.get(ancestor_path(path, self._node.depth))
