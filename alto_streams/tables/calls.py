@@ -59,13 +59,15 @@ class Calls:
         out: list[Instruction] = []
         for path in self._joins.pending(row):
             cause = self._joins.driver_failure(row, path)
-            held = row.calls.get(path, CallState())
-            if cause is not None:
-                row.calls[path] = CallState(held.attempt, held.attempt, held.epoch, shown=held.shown)
-                out += self._end(row, request, path, at, [], Close(0, Status.FAILED, "its input failed: " + cause))
-            elif self._joins.is_ready(row, path):
-                row.calls[path] = CallState(held.attempt + 1, held.attempt, held.epoch, shown=held.shown)
+            if cause is None and not self._joins.is_ready(row, path):
+                continue
+            held = row.calls.get(path) or CallState()
+            tried = held.attempt + (cause is None)
+            row.calls[path] = CallState(tried, held.attempt, held.epoch, shown=held.shown)
+            if cause is None:
                 out += self._begin(row, request, path, at)
+            else:
+                out += self._end(row, request, path, at, [], Close(0, Status.FAILED, "its input failed: " + cause))
         return out
 
     def withdraw(self, row: Row, request: str, at: At) -> list[Instruction]:
