@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from alto_streams import __version__
-from alto_streams.cli import ask, cancel, dead_letters, demo, gateway, record, run, topics, up, worker
+from alto_streams.cli import ask, cancel, dead_letters, demo, diff, gateway, record, replay, run, topics, up, worker
 from alto_streams.cli.errors import explained
 
 PROGRAM = "alto-streams"
@@ -43,7 +43,7 @@ def _options(
     pass
 
 
-for group in (demo, up, ask, run, record, cancel, worker, gateway):
+for group in (demo, up, ask, run, record, replay, diff, cancel, worker, gateway):
     group.register(app)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -70,7 +70,7 @@ def record(
     for note in notes(found):
         typer.echo(note, err=True)
     if not found.requests:
-        raise CommandFailed(f"no request was found in {requests_topic(name)} ({_range(start, until)})")
+        raise CommandFailed(f"no request was found in {requests_topic(name)} ({_range(start, until)}); widen the range")
     created = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds")
     header = Header(VERSION, name, requests_topic(name), len(found.requests), created, found.offsets)
     recording = Recording(header, found.requests)

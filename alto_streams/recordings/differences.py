@@ -22,7 +22,7 @@ class Told(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """One request in one respect. `what`: `status`, `result`, `latency`, or `only in` one of both."""
+    """One request in one respect. `what`: `status`, `result`, `latency`, or `missing` in one of them."""
 
     request: str
     what: str
@@ -54,7 +54,7 @@ def differences(
     for request, a in first.items():
         b = second.get(request)
         if b is None:
-            yield Difference(request, "only in", "the first")
+            yield Difference(request, "missing", "in the second")
             continue
         if a.status != b.status:
             yield Difference(request, "status", f"{a.status} -> {b.status}")
@@ -65,7 +65,7 @@ def differences(
             yield Difference(request, "latency", f"{a.done_s:.3f} s -> {b.done_s:.3f} s ({change:+.0%})")
     for request in second:
         if request not in first:
-            yield Difference(request, "only in", "the second")
+            yield Difference(request, "missing", "in the first")
 
 
 def _place(a: Raw | None, b: Raw | None) -> str:

@@ -160,6 +160,6 @@ async def test_the_command_writes_a_recording(kafka: Server, tmp_path: Path) -> 
     code, out, error = await command(kafka.url, tmp_path, *given, "--from", "4")
     assert (code, out) == (1, "")
     assert error.splitlines()[-1] == (
-        f"alto-streams: no request was found in requests.{name} (from 4 until the present end)"
+        f"alto-streams: no request was found in requests.{name} (from 4 until the present end); widen the range"
     )
     assert [each.id for each in read_recording(tmp_path / "rec.jsonl.gz").requests] == [ids[6]], "left as it was"

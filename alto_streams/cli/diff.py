@@ -1,0 +1,72 @@
+"""`alto-streams diff`: in what two runs of the same requests differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alto_streams.settings import ConfigError
+
+if TYPE_CHECKING:
+    from alto_streams.recordings.differences import Told
+
+USAGE = (
+    "Name the requests that differ between two runs: in status, in result, or, with --tolerance, in latency. Each FILE "
+    "is a results file of `replay --out`, or a recording that was made with --results. No text of a user is shown. "
+    "Exits with 1 if there is a difference, as diff does."
+)
+A_FILE = typer.Argument(metavar="FILE", help="Results, or a recording with results.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(help=USAGE)(diff)
+
+
+def diff(
+    first: Annotated[Path, A_FILE],
+    second: Annotated[Path, A_FILE],
+    tolerance: Annotated[
+        float | None, typer.Option(min=0, metavar="SHARE", help="Also latencies to the end that differ by more: 0.1.")
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 50,
+) -> None:
+    """One line a difference, then how many there are."""
+    from alto_streams.recordings.differences import differences
+
+    (one, a), (other, b) = told_of(first), told_of(second)
+    if one != other:
+        typer.echo("these are not of the same requests: the recordings differ", err=True)
+    found = list(differences(a, b, tolerance))
+    for each in found[:most]:
+        typer.echo(str(each))
+    if len(found) > most:
+        typer.echo(f"... and {len(found) - most} more (--most)")
+    differing = len({each.request for each in found})
+    typer.echo(f"{differing} of {len({*a, *b})} requests differ")
+    if found:
+        raise typer.Exit(1)
+
+
+def told_of(path: Path) -> tuple[str, dict[str, Told]]:
+    """The digest of the recording, and what a file says of each request.
+
+    Raises:
+        ConfigError: it is neither of results nor a recording with results.
+    """
+    from alto_streams.recordings.differences import of_recording, of_run
+    from alto_streams.recordings.files import read_lines
+    from alto_streams.recordings.format import PARQUET, read_recording
+    from alto_streams.recordings.results import read_results
+
+    first = b"" if path.name.endswith(PARQUET) else next(read_lines(path), (0, b""))[1]
+    if first.startswith(b'{"type":"run"'):
+        header, ran = read_results(path)
+        return header.recording, of_run(ran)
+    recording = read_recording(path)
+    told = of_recording(recording)
+    if not told:
+        raise ConfigError(f"{path}: a recording that does not say what became of its requests; `record --results` does")
+    return recording.digest, told

@@ -1,0 +1,106 @@
+"""Which requests two runs differ in, and what a user is told of it: places and numbers, never a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from alto_streams.cli import run_command
+from alto_streams.cli.run_figures import figures
+from alto_streams.recordings.differences import differences, of_recording, of_run
+from alto_streams.recordings.format import Became, Header, Recorded, Recording, hash_of, write_recording
+from alto_streams.recordings.results import Ran, RunHeader, write_results
+from alto_streams.records import Raw, Status
+
+
+def ran(name: str, result: object = None, status: str = "ok", done_s: float | None = 1.0) -> Ran:
+    return Ran(name, 0.0, status, ttft_s=0.1, done_s=done_s, result=Raw(msgspec.json.encode(result)))
+
+
+def said(first: list[Ran], second: list[Ran], tolerance: float | None = None) -> list[str]:
+    return [" ".join(str(each).split()) for each in differences(of_run(first), of_run(second), tolerance)]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "place"),
+    [
+        ({"claims": [{"verdict": True}]}, {"claims": [{"verdict": False}]}, "$.claims[0].verdict: true -> false"),
+        ({"claims": [1, 2]}, {"claims": [1]}, "$.claims: 2 -> 1 items"),
+        ({"a": 1, "b": 2}, {"b": 3, "a": 1}, "$.b: 2 -> 3"),
+        ({"a": 1}, {"b": 1}, "$.a is only in the first"),
+        ({"text": "user said"}, {"text": "user"}, "$.text: text of 9 characters -> text of 4 characters"),
+        ({"text": "user"}, {"text": None}, "$.text: text of 4 characters -> null"),
+        ([1], {"user": 1}, "$: a list of 1 -> an object of 1"),
+        (1, 1.0, "$: 1 -> 1.0"),
+        (True, 1, "$: true -> 1"),
+    ],
+)
+def test_the_first_place_is_named(a: object, b: object, place: str) -> None:
+    assert said([ran("r", a)], [ran("r", b)]) == [f"r result {place}"]
+
+
+def test_equal_results_do_not_differ_whatever_their_order_and_latency() -> None:
+    assert (
+        said([ran("r", {"a": 1, "b": 2}, done_s=1.0), ran("s")], [ran("s"), ran("r", {"b": 2, "a": 1}, done_s=9.0)])
+        == []
+    )
+
+
+def test_statuses_and_missing_requests_are_named() -> None:
+    first, second = [ran("a"), ran("b"), ran("c")], [ran("a"), ran("c", status="failed"), ran("d")]
+    assert said(first, second) == ["b missing in the second", "c status ok -> failed", "d missing in the first"]
+
+
+def test_latencies_count_beyond_the_tolerance() -> None:
+    first, second = [ran("a", done_s=1.0), ran("b", done_s=None)], [ran("a", done_s=1.2), ran("b", done_s=3.0)]
+    assert said(first, second) == said(first, second, 0.25) == []
+    assert said(first, second, 0.1) == ["a latency 1.000 s -> 1.200 s (+20%)"]
+    assert said(second, first, 0.1) == ["a latency 1.200 s -> 1.000 s (-17%)"]
+
+
+def test_a_recording_with_results_is_a_run_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    became = Became(Status.OK, hash_of(b'{"a":1}'), 2.0)
+    requests = [Recorded(name, 5, "p", Raw(b"{}"), became=became) for name in ("a", "b")]
+    recording = Recording(Header(1, "p", "requests.p", 2, "2030"), requests)
+    assert [*differences(of_recording(recording), of_run([ran("a", {"a": 1}), ran("b", {"a": 1})]))] == []
+    write_recording(tmp_path / "rec.jsonl", recording)
+    write_results(tmp_path / "same.jsonl", header(recording), [ran("a", {"a": 1}), ran("b", {"a": 1})])
+    write_results(tmp_path / "other.jsonl.gz", header(recording), [ran("a", {"a": 1}), ran("b", {"a": 2})])
+    assert run_command(["diff", f"{tmp_path}/rec.jsonl", f"{tmp_path}/same.jsonl"]) == 0
+    assert capsys.readouterr() == ("0 of 2 requests differ\n", "")
+    assert run_command(["diff", f"{tmp_path}/rec.jsonl", f"{tmp_path}/other.jsonl.gz"]) == 1
+    assert "b  result    differs; only its hash is known\n1 of 2 requests differ" in capsys.readouterr().out
+    assert run_command(["diff", f"{tmp_path}/same.jsonl", f"{tmp_path}/other.jsonl.gz", "--tolerance", "0"]) == 1
+    assert "$.a: 1 -> 2" in capsys.readouterr().out
+    bare = Recording(recording.header, [msgspec.structs.replace(each, became=None) for each in requests])
+    write_recording(tmp_path / "bare.jsonl", bare)
+    assert run_command(["diff", f"{tmp_path}/bare.jsonl", f"{tmp_path}/same.jsonl"]) == 2
+    assert "`record --results` does" in capsys.readouterr().err
+
+
+def test_runs_of_different_recordings_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        recording = Recording(Header(1, "p", "x", 1, "2030"), [Recorded(name, 5, "p", Raw(b"{}"))])
+        write_results(tmp_path / f"{name}.jsonl", header(recording), [ran(f"{name}{number}") for number in range(60)])
+    assert run_command(["diff", f"{tmp_path}/a.jsonl", f"{tmp_path}/b.jsonl"]) == 1
+    out, error = capsys.readouterr()
+    assert "not of the same requests" in error
+    assert out.splitlines()[-2:] == ["... and 70 more (--most)", "120 of 120 requests differ"]
+
+
+def header(recording: Recording) -> RunHeader:
+    return RunHeader(1, "p", recording.digest, "speed 1", "simulator")
+
+
+def test_the_figures_are_of_what_ended_well_and_tell_of_their_own_lateness() -> None:
+    many = [ran(f"r{number}", done_s=(number + 1) / 100) for number in range(100)]
+    lines = figures([*many, ran("x", status="failed", done_s=50.0)], 150, is_real=False)
+    assert lines[0] == "101 of 150 requests have ended: 1 failed, 100 ok"
+    assert lines[-1].split() == ["done", "0.500", "0.990", "1.000"]
+    assert not any("late" in line for line in lines)
+    assert "sent late" in figures(many, 100, is_real=True)[-1]
+    slow = [msgspec.structs.replace(each, late_s=0.2) for each in many]
+    assert "sent late, for want of room" in figures(slow, 100, is_real=True)[-1]
+    assert figures([], 3, is_real=True) == ["0 of 3 requests have ended: none"]
