@@ -43,21 +43,24 @@ class Outputs:
 
     def __init__(self, pipeline: str, stage: Stage) -> None:
         self.pipeline, self._stage, self._name = pipeline, stage, stage.name
+        self._results = topic_names.results_topic(pipeline)
 
     def items(
         self, request: str, context: Context, path: str, call: CallState, children: list[Child], close: Close | None
     ) -> list[Send]:
         """New children of the stream at `path`, and its close, to every consumer that wants them."""
         sends = []
+        encoded: dict[tuple[bool, bool], Raw] = {}  # most consumers are told the same
         for route in self._stage.node.routes:
-            told = children if route.children else []
-            wants_close = route.closes or (route.held and context.mode is Mode.BARRIER)
-            ended = close if wants_close else None
-            if told or ended is not None:
-                record = Items(request, self._name, path, call.children, call.epoch, told, ended, context)
+            told = route.children and bool(children)
+            ended = close is not None and (route.closes or (route.held and context.mode is Mode.BARRIER))
+            if told or ended:
+                if (told, ended) not in encoded:
+                    told_of = (call.children, call.epoch, children if told else [], close if ended else None)
+                    encoded[told, ended] = Raw(encode(Items(request, self._name, path, *told_of, context)))
                 # A close may end the request: nothing that the client is to see may come after that.
                 topic = topic_names.home_topic(self.pipeline, route.consumer)
-                sends.append(Send(topic, Raw(encode(record)), key=request, last=ended is not None))
+                sends.append(Send(topic, encoded[told, ended], key=request, last=ended))
         return sends
 
     def shown_items(
@@ -95,28 +98,26 @@ class Outputs:
 
     def cancelled(self, cancel: Cancel, below: Sequence[str], at: At) -> Send:
         """The client's view of an item that was cancelled, with what these stages have below it."""
-        body = Raw(msgspec.json.encode({"count": 0, "stages": below} | _ending(cancel.status, cancel.cause)))
+        body = Raw(_encode({"count": 0, "stages": below} | _ending(cancel.status, cancel.cause)))
         event = Event(cancel.request, EventKind.CLOSE, cancel.stage, cancel.path, 0, at.at_ms, body)
-        return self._keyed(topic_names.results_topic(self.pipeline), cancel.request, event)
+        return self._keyed(self._results, cancel.request, event)
 
     def event(self, request: str, kind: EventKind, path: str, number: int, at: At, body: dict[str, Any]) -> Send:
         """One client event."""
-        record = Event(request, kind, self._name, path, number, at.at_ms, Raw(msgspec.json.encode(body)))
-        return self._keyed(topic_names.results_topic(self.pipeline), request, record)
+        record = Event(request, kind, self._name, path, number, at.at_ms, Raw(_encode(body)))
+        return self._keyed(self._results, request, record)
 
     def dead_letters(self, request: str, path: str, children: list[Child], close: Close | None, at: At) -> list[Send]:
         """Failed leaves, with their cause and the record that they came from."""
-        causes = [(child.status, child.cause) for child in children]
-        if close is not None:
-            causes.append((close.status, close.cause))
+        ends: list[Child | Close] = [end for end in (*children, close) if end is not None]
         return [
             self._keyed(
                 topic_names.dead_letters_topic(self.pipeline),
                 request,
-                DeadLetter(cause or "", self._name, request, path, at.topic, at.partition, at.offset),
+                DeadLetter(end.cause or "", self._name, request, path, at.topic, at.partition, at.offset),
             )
-            for status, cause in causes
-            if status is Status.FAILED
+            for end in ends
+            if end.status is Status.FAILED
         ]
 
     def control(self, record: Wire) -> Send:
@@ -134,3 +135,6 @@ class Outputs:
 
 def _ending(status: Status, cause: str | None) -> dict[str, Any]:
     return {} if status is Status.OK else {"status": status, "cause": cause}
+
+
+_encode = msgspec.json.Encoder().encode
