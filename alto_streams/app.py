@@ -116,6 +116,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
             shell.give_up(partition)
 
     _pumped(app, topic_names.home_topic(pipeline.name, stage), shell.handle)
+    app.hold(topic_names.home_topic(pipeline.name, stage), shell.held, shell.save)
     if stage == pipeline.root:
         _pumped(
             app,

@@ -8,7 +8,7 @@ markers) leave no hole, because they were never delivered.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 TP = TypeVar("TP", bound=Hashable)
@@ -30,11 +30,14 @@ class _Prefix:
 class Gate(Generic[TP]):
     """The finished prefix of each partition. Belongs to one thread; the generation is the consumer group's.
 
+    `held` gives the lowest offset of a partition that may not be committed though its record is finished, if any.
+
     A record of an older assignment (another generation) changes nothing: its partition was revoked in between, and
     what it stands for is delivered again, here or elsewhere.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held: Callable[[TP], int | None] = lambda tp: None) -> None:
+        self._held = held
         self._partitions: dict[TP, _Prefix] = {}
 
     def deliver(self, tp: TP, offset: int, generation: int) -> None:
@@ -64,9 +67,12 @@ class Gate(Generic[TP]):
         return True
 
     def position(self, tp: TP) -> int | None:
-        """The offset that may be committed (one past the finished prefix); None while nothing is finished."""
+        """What may be committed: one past the finished prefix, or what is held below it. None: nothing is finished."""
         prefix = self._partitions.get(tp)
-        return None if prefix is None else prefix.position
+        if prefix is None or prefix.position is None:
+            return None
+        held = self._held(tp)
+        return prefix.position if held is None else min(prefix.position, held)
 
     def partitions(self) -> list[TP]:
         """The partitions that have an offset to commit."""

@@ -13,6 +13,9 @@
 A *generate* stage returns the prompt of one LM call and the parser of its output; a *map* is an async function per
 item; a *gather* waits for a whole scope. An input that is a record of an earlier stage causes one call per item;
 its ancestors may be taken beside it; `Gather[T]` waits for all T below it.
+
+After a crash the functions of generate and gather stages may be run again: they must say the same of the same inputs.
+What a map function returns is in the log, so it may look at the world.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     gate: Gate[TP]
 
     def __init__(self, transport: Any, callback: Callable[[Any], Any], *args: Any, **kwargs: Any) -> None:
-        self.gate = Gate()
+        self.gate = Gate(transport.app.held)
         self.finished = 0  # records, since the start
         self._acks_enabled = transport.app.topics.acks_enabled_for
         self._conduct = callback
@@ -249,12 +249,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Nothing: what was never delivered does not hold the gate."""
 
     async def wait_empty(self) -> None:
-        """Waits until what was begun is finished, at most half the rebalance timeout, and commits it."""
+        """Waits until what was begun is finished and stored, at most half the rebalance timeout, and commits it."""
         deadline = monotonic() + self.app.conf.broker_rebalance_timeout / 2
         self._clean_unacked_messages()
         while self._unacked_messages and not self.should_stop and monotonic() < deadline:
             await self._wait_for_ack(timeout=1)
             self._clean_unacked_messages()
+        await self.app.settle()
         await self.commit_and_end_transactions()
 
     async def commit_and_end_transactions(self) -> None:

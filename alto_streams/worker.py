@@ -11,11 +11,13 @@ import logging
 import shutil
 import socket
 import weakref
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
 import faust
 from faust.sensors.prometheus import setup_prometheus_sensors
+from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from alto_streams.fence import Fence
@@ -42,6 +44,7 @@ class App(faust.App):  # type: ignore[misc]
     def __init__(self, app_id: str, config: Settings, **options: Any) -> None:
         self.fetch_max_wait_ms = config.fetch_max_wait_ms
         self.fence = Fence(app_id, config.session_timeout_s)
+        self._holding: dict[str, tuple[Callable[[int], int | None], Callable[[], Awaitable[None]]]] = {}
         # A silent engine is given up after `silence_s`, and that counts as progress: it must come first.
         patience_s = max(config.watchdog_s, 2 * config.silence_s) if config.watchdog_s else 0.0
         self.watch = Watch(self, app_id, config.broker, patience_s)
@@ -51,6 +54,20 @@ class App(faust.App):  # type: ignore[misc]
     def sender(self) -> Sender:
         """Sends straight through the idempotent producer, once the app has started."""
         return cast(Sender, self.producer.sender)
+
+    def hold(self, topic: str, held: Callable[[int], int | None], settle: Callable[[], Awaitable[None]]) -> None:
+        """Offsets of `topic` wait for more than that their records are finished."""
+        self._holding[topic] = held, settle
+
+    def held(self, tp: TP) -> int | None:
+        """The lowest offset of the partition that may not be committed yet, whatever is finished."""
+        holding = self._holding.get(tp.topic)
+        return None if holding is None else holding[0](tp.partition)
+
+    async def settle(self) -> None:
+        """Does what committing waits for, as far as it can be done now."""
+        for _, settle in self._holding.values():
+            await settle()
 
     async def on_start(self) -> None:
         """Watches over the start as well: a worker may stall before it has begun."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from alto_streams.agents.letters import Origin
@@ -24,11 +24,18 @@ class StoredRow(Protocol):
 class RowTable(Protocol):
     """The rows of this worker's partitions, kept in a compacted changelog (see `tables.store`)."""
 
+    @property
+    def generation(self) -> int: ...
+
+    def check(self, partition: int) -> None: ...
+
     def get(self, partition: int, key: str) -> StoredRow | None: ...
 
     def items(self, partition: int) -> Iterable[tuple[str, StoredRow]]: ...
 
-    async def put_many(self, partition: int, rows: Sequence[tuple[str, int, bytes | None]]) -> None: ...
+    async def put_many(
+        self, partition: int, puts: Iterable[tuple[str, int, bytes | None]], generation: int | None = None
+    ) -> None: ...
 
 
 class Polled(Origin, Protocol):

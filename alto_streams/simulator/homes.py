@@ -54,7 +54,6 @@ class Home:
         if out:
             self._carry_out(request, row, partition, out)
         if row.finished is not None:
-            row.outbox = []
             self._timers.pop(request, None)
 
     def _carry_out(self, request: str, row: Row, partition: int, out: list[Instruction]) -> None:

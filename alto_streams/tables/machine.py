@@ -58,7 +58,7 @@ class StageMachine:
         self._calls = Calls(pipeline, stage, self._joins, self._dead, self._outputs, place, limits)
 
     def apply(self, row: Row, record: HomeRecord, at: At) -> list[Instruction]:
-        """Take the next record of the home's partition into the row; the instructions become its outbox.
+        """Take the next record of the home's partition into the row, and say what follows.
 
         A record that changes nothing and asks for nothing leaves the row's offset where it was: it need not be written.
 
@@ -68,7 +68,7 @@ class StageMachine:
         was_finished = row.finished is not None
         out = self._finished(row, record) if was_finished else self._open(row, record, at)
         if out or not (was_finished or isinstance(record, Start | Chunk | Timer)):
-            row.offset, row.outbox = at.offset, out
+            row.offset = at.offset
         return out
 
     def resume(self, row: Row, at: At) -> list[Instruction]:

@@ -16,8 +16,8 @@ _decoder = msgspec.json.Decoder(Status)
 
 
 def encode_stored(row: Row) -> bytes:
-    """The bytes of a row; of one that is finished, and has sent what it had to, only its status."""
-    if row.finished is not None and not row.outbox:
+    """The bytes of a row; of one that is finished only its status."""
+    if row.finished is not None:
         return _encoder.encode(row.finished)
     return encode_row(row)
 

@@ -58,7 +58,7 @@ class Prompts:
         )
         topic = topic_names.work_topic(self._pipeline.name, self._stage.name)
         partition = self._place(self._stage.name, request, path, call.attempt)
-        return Send(topic, Raw(encode(work)), key=request, partition=partition)
+        return Send(topic, Raw(encode(work)), request, partition, call=(path, call.attempt))
 
     def is_written(self, row: Row, request: str, path: str) -> bool:
         """Whether the call has written all that it may: its tokens, its lines, its choice. Raises as `work`."""

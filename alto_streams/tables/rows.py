@@ -1,7 +1,6 @@
 """The state of one stage for one aggregation key, and what the home of that key is asked to do. Pure.
 
-A row is a function of its partition up to `offset`: whoever recovers it goes on exactly where it was left, and sends
-its `outbox` again if a record at or below that offset comes back.
+A row is a function of its partition up to `offset`: whoever recovers it goes on exactly where it was left.
 """
 
 from __future__ import annotations
@@ -12,24 +11,28 @@ from alto_streams.ancestry import Scope
 from alto_streams.records import Context, Raw, Status, TokenLogprob
 
 
-class Send(msgspec.Struct, frozen=True, omit_defaults=True, tag="send"):
-    """Append a record. Without a partition, the key chooses it. `last`: once the client's events are in the log."""
+class Send(msgspec.Struct, frozen=True):
+    """Append a record. Without a partition, the key chooses it. `last`: once the client's events are in the log.
+
+    `call`: path and number of the attempt that it dispatches; it need not be sent once that is over.
+    """
 
     topic: str
     record: Raw
     key: str | None = None
     partition: int | None = None
     last: bool = False
+    call: tuple[str, int] | None = None
 
 
-class Run(msgspec.Struct, frozen=True, omit_defaults=True, tag="run"):
+class Run(msgspec.Struct, frozen=True):
     """Run the map function of the call at `path`, and append its `Result` to the home."""
 
     path: str
     attempt: int
 
 
-class Arm(msgspec.Struct, frozen=True, omit_defaults=True, tag="arm"):
+class Arm(msgspec.Struct, frozen=True):
     """Append `Timer(path, attempt, mark, due)` to the home at `at_ms`. A later one for the same path replaces it."""
 
     path: str
@@ -92,7 +95,6 @@ class Row(msgspec.Struct, omit_defaults=True):
     calls: dict[str, CallState] = {}
     withdrawn: dict[str, dict[str, dict[int, int]]] = {}
     cancelled: dict[str, dict[str, Status]] = {}
-    outbox: list[Instruction] = []
     finished: Status | None = None
 
     def value(self, source: str, path: str) -> Raw | None:

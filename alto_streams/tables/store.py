@@ -80,6 +80,10 @@ class RowTable:
         """The group generation under which the active partitions are owned."""
         return self._generation
 
+    def check(self, partition: int) -> None:
+        """Raises `Fenced` if the partition is not active."""
+        self._active_rows(partition)
+
     def get(self, partition: int, key: str) -> Row | None:
         """The current row. Raises `Fenced` if the partition is not active."""
         return self._active_rows(partition).get(key)

@@ -137,7 +137,7 @@ class Consumer:
         self._world, self.loop, self.group = world, loop, group
         self.generation, self.places = 0, frozenset[Place]()
         self._round = 0
-        self._gate: Gate[Place] = Gate()
+        self._gate: Gate[Place] = Gate(self.held)
         self._positions: dict[Place, int] = {}
         self._fetching: set[Place] = set()
         self._streams: dict[str, Stream] = {}
@@ -179,6 +179,10 @@ class Consumer:
     def on_assigned(self) -> None:
         """What a process does with its share: at once, poll it."""
         self.poll()
+
+    def held(self, place: Place) -> int | None:
+        """The lowest offset that may not be committed yet though its record is finished."""
+        return None
 
     def fenced(self, is_fenced: bool) -> None:
         """Whether its last heartbeat is too old for it to produce."""

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from alto_streams.agents import pump, stage
-from alto_streams.agents.batch import Batch
+from alto_streams.agents import pump, row_saver, stage
+from alto_streams.agents.working_rows import WorkingRows
 from alto_streams.ancestry import Scope, parse_path, wire_path
 from alto_streams.records import Chunk, Request, Start, Timer, Work
 from alto_streams.tables import attempts, calls, joins, machine, merge, outputs, prompts, store, withdrawals
 from alto_streams.tables.attempts import Ruling
+from alto_streams.tables.markers import is_marker
 from alto_streams.tables.rows import CallState, Row
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -24,34 +25,25 @@ Mutant = Callable[[pytest.MonkeyPatch], None]
 def dedupe_off(patch: pytest.MonkeyPatch) -> None:
     true = stage.StageAgent._take
 
-    def take(self: stage.StageAgent, partition: int, polled: Any, batch: Any) -> None:
+    def take(self: stage.StageAgent, partition: int, polled: Any, decided: Any) -> None:
         record = stage._decode(polled.value)
-        self._row(partition, record.id if isinstance(record, Request) else record.request).offset = -1
-        true(self, partition, polled, batch)
+        self._rows.row(partition, record.id if isinstance(record, Request) else record.request).offset = -1
+        true(self, partition, polled, decided)
 
     patch.setattr(stage.StageAgent, "_take", take)
-
-
-def outbox_not_sent_again(patch: pytest.MonkeyPatch) -> None:
-    true = stage.StageAgent._take
-
-    def take(self: stage.StageAgent, partition: int, polled: Any, batch: Any) -> None:
-        true(self, partition, polled, batch)
-        for key in batch.again:
-            batch.again[key] = []
-
-    patch.setattr(stage.StageAgent, "_take", take)
-
-
-def outbox_replaced(patch: pytest.MonkeyPatch) -> None:
-    class Forgetful(dict[str, Any]):
-        def get(self, *_: Any) -> Any:
-            return []
-
-    patch.setattr(stage, "Batch", lambda: Batch(again=Forgetful()))
 
 
 def offset_before_row(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(stage.StageAgent, "held", lambda self, partition: None)
+
+
+def row_before_what_it_asks_for(patch: pytest.MonkeyPatch) -> None:
+    true = WorkingRows.to_save
+    patch.setattr(WorkingRows, "to_save", lambda self, partition, in_hand: true(self, partition, ()))
+    patch.setattr(row_saver, "SAVE_EVERY_S", 0.0)
+
+
+def offset_before_record(patch: pytest.MonkeyPatch) -> None:
     true = pump.Pump._finish
 
     async def finish(self: pump.Pump, partition: int, events: list[Any]) -> None:
@@ -63,15 +55,15 @@ def offset_before_row(patch: pytest.MonkeyPatch) -> None:
 
 
 def marker_forgotten_early(patch: pytest.MonkeyPatch) -> None:
-    true = stage.StageAgent._leave_markers
+    true = WorkingRows.saved
 
-    async def leave(self: stage.StageAgent, partition: int, keys: set[str]) -> None:
-        live = self._live.get(partition, {})
-        over = [key for key in sorted(keys) if key in live and live[key].finished is not None]
-        await true(self, partition, keys)
-        await self._rows.put_many(partition, [(key, 0, None) for key in over])
+    def saved(self: WorkingRows, partition: int, written: Any) -> None:
+        true(self, partition, written)
+        for key, _, value in written:
+            if is_marker(value):
+                self._stored._rows[partition].delete(key)  # type: ignore[attr-defined]
 
-    patch.setattr(stage.StageAgent, "_leave_markers", leave)
+    patch.setattr(WorkingRows, "saved", saved)
 
 
 def finished_rows_rise(patch: pytest.MonkeyPatch) -> None:

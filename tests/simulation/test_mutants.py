@@ -24,9 +24,9 @@ def violation(kind: str) -> str:
 
 CASES: list[tuple[Mutant, str]] = [
     (mutants.dedupe_off, "wild"),
-    (mutants.outbox_not_sent_again, "wild"),
-    (mutants.outbox_replaced, "restless"),
-    (mutants.offset_before_row, "calm"),
+    (mutants.offset_before_record, "calm"),
+    (mutants.offset_before_row, "wild"),
+    (mutants.row_before_what_it_asks_for, "wild"),
     (mutants.marker_forgotten_early, "wild"),
     (mutants.finished_rows_rise, "calm"),
     (mutants.lower_offset_wins, "restless"),
@@ -61,7 +61,7 @@ def test_a_rule_left_out_is_noticed(mutant: Mutant, kind: str, monkeypatch: pyte
 
 
 def test_a_seed_replays_its_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    mutants.outbox_not_sent_again(monkeypatch)
+    mutants.offset_before_row(monkeypatch)
     found = violation("wild")
     assert found
     seed = int(found.partition("=")[2].partition(" ")[0])

@@ -23,7 +23,7 @@ from alto_streams.tables.merge import Rows
 from alto_streams.topic_names import control_topic, home_topic, requests_topic, stage_app
 from tests.simulation.engine import SimulatedEngine
 from tests.simulation.group import Consumer, Group
-from tests.simulation.log import Appended
+from tests.simulation.log import Appended, Place
 from tests.simulation.loop import ProcessLoop
 from tests.simulation.producer import Producer
 from tests.simulation.rows import Table
@@ -90,6 +90,10 @@ class StageWorker(Worker):
             requests = RequestAgent(pipeline, self.producer.send_all)
             self._pump(requests_topic(pipeline.name), requests.handle)
         self.loop.create_task(self._recover())
+
+    def held(self, place: Place) -> int | None:
+        topic, partition = place
+        return self.shell.held(partition) if topic == home_topic(self.world.pipeline.name, self.stage) else None
 
     def sweep(self) -> None:
         """Delete what is older than the horizon."""

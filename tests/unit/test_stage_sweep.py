@@ -11,7 +11,7 @@ from alto_streams.sender import Out
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from tests.simulation.script import pipeline
-from tests.unit.test_stage_agent import HORIZON_MS, REQUEST, Log, Polled, Stored, Table, polled, sentence, worker
+from tests.unit.stage_worker import HORIZON_MS, REQUEST, Log, Polled, Stored, Table, polled, sentence, worker
 
 
 async def test_a_row_that_a_batch_has_in_hand_is_not_swept_away() -> None:
@@ -28,6 +28,7 @@ async def test_a_row_that_a_batch_has_in_hand_is_not_swept_away() -> None:
     garbage = Polled("home", 0, 1, 0, b"not JSON")  # its letter is sent in the middle of the batch
     await agent.handle(0, [*polled(sentence(0)), garbage, *polled(sentence(1), first=2)])
     assert sorted(log.works()) == ["0", "1"]
+    await agent.save()
     assert await agent.sweep(late_ms) == 1
     assert table.rows == {}
 
@@ -49,8 +50,9 @@ async def test_a_lost_partition_does_not_keep_the_others_from_being_swept() -> N
         horizon_ms=HORIZON_MS,
         maps_at_once=1,
     )
-    agent._live[0] = {}
+    agent._rows.own(0)
     await agent.take_over(1, created_ms(REQUEST))
     await agent.handle(1, polled(sentence(0)))
+    await agent.save()
     assert await agent.sweep(created_ms(REQUEST) + HORIZON_MS + 1) == 1
     assert table.rows == {}
