@@ -14,69 +14,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple
 from uuid import UUID
 
-import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from alto_streams.parts import Backoff, redacted
-from alto_streams.records import Event
-from alto_streams.redis_keys import entry_id, events_key, published_key, request_key, seen_key
+from alto_streams.agents.publisher import EVENTS_PER_CALL, Publisher
+from alto_streams.agents.publisher import Record as Record
+from alto_streams.parts import redacted
 from alto_streams.settings import Settings
 
 log = logging.getLogger(__name__)
-
-# One script call holds up Redis for everybody: 128 events take about a millisecond.
-EVENTS_PER_CALL = 128
-UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
-
-PUBLISH = """
-local last = tonumber(redis.call('GET', KEYS[1]) or '-1')
-if last < tonumber(ARGV[1]) then return {0, last, 0} end
-local added, dropped = 0, 0
-for i = 0, (#KEYS - 1) / 3 - 1 do
-  local events, seen, request = KEYS[2 + i * 3], KEYS[3 + i * 3], KEYS[4 + i * 3]
-  local id, offset, kind, data = ARGV[7 + i * 6], ARGV[8 + i * 6], ARGV[9 + i * 6], ARGV[10 + i * 6]
-  local identity, number = ARGV[11 + i * 6], tonumber(ARGV[12 + i * 6])
-  local before = redis.call('HMGET', seen, identity, 'done')
-  if before[2] or (before[1] and tonumber(before[1]) >= number) then
-    dropped = dropped + 1
-  else
-    local reply = redis.pcall('XADD', events, 'MAXLEN', '~', ARGV[3], id, 'kind', kind, 'data', data)
-    if type(reply) == 'table' and reply.err then
-      if not string.find(reply.err, 'equal or smaller') then return reply end
-      dropped = dropped + 1
-    else
-      added = added + 1
-    end
-    local ttl = ARGV[4]
-    redis.call('HSET', seen, identity, number)
-    if kind == 'done' then
-      ttl = ARGV[5]
-      redis.call('HSET', seen, 'done', offset)
-    end
-    redis.call('HSETNX', request, 'pipeline', ARGV[6])
-    redis.call('EXPIRE', events, ttl)
-    redis.call('EXPIRE', seen, ttl)
-    redis.call('EXPIRE', request, ttl)
-  end
-end
-if tonumber(ARGV[2]) > last then redis.call('SET', KEYS[1], ARGV[2]) end
-return {1, added, dropped}
-"""
-
-
-class Record(NamedTuple):
-    """One event of `results` with where it stands."""
-
-    partition: int
-    offset: int
-    event: Event
-
 
 Replay = Callable[[int, int, int], AsyncIterator[Sequence[Record]]]
 """`replay(partition, start, stop)`: the records of `results` from `start`, or the oldest kept, up to before `stop`."""
@@ -89,18 +36,7 @@ class Statistics:
     added: int = 0
     duplicates: int = 0
     rebuilds: int = 0
-    waits: int = 0
     read_again: int = 0
-
-
-class ClientEventBody(msgspec.Struct, frozen=True):
-    """The `data` of a server-sent event."""
-
-    stage: str
-    path: str
-    number: int
-    at_ms: int
-    body: msgspec.Raw
 
 
 class Egress:
@@ -111,18 +47,24 @@ class Egress:
     """
 
     def __init__(self, redis: Redis, pipeline: str, replay: Replay, settings: Settings) -> None:
-        self._redis = redis
+        self._publisher = Publisher(redis, pipeline, settings)
         self._pipeline = pipeline
         self._replay = replay
         self._address = redacted(settings.redis)
-        self._bounds = (settings.events_max, settings.events_idle_ttl_s, settings.events_done_ttl_s)
         self._horizon_s = settings.horizon_s
         self._confirmed: dict[int, int] = {}
         self._locks: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._script = ""
-        self._encoder = msgspec.json.Encoder()
         self.statistics = Statistics()
-        self.waits_for: str | None = None  # a Redis that cannot be reached
+
+    @property
+    def waits_for(self) -> str | None:
+        """A Redis that cannot be reached."""
+        return self._publisher.waits_for
+
+    @property
+    def waits(self) -> int:
+        """How often it has waited for Redis."""
+        return self._publisher.waits
 
     async def publish(self, batch: Sequence[Record]) -> None:
         """Returns when Redis has all of the batch, which may then be acknowledged; waits while Redis cannot be reached.
@@ -138,13 +80,15 @@ class Egress:
 
         Without it a client of a request that has ended would wait until another event comes to the same partition.
         """
-        for partition, offset in committed.items():
-            floor = max(offset - 1, self._confirmed.get(partition, -1))
-            if floor >= 0 and not self._locks[partition].locked():  # else it is being published, and checked, anyway
-                async with self._locks[partition]:
-                    kept = await self._write(partition, [], floor, floor)
-                    if kept is not None:
-                        await self._rebuild(partition, kept, stop=floor + 1)
+        await asyncio.gather(*(self._check(partition, offset) for partition, offset in committed.items()))
+
+    async def _check(self, partition: int, offset: int) -> None:
+        floor = max(offset - 1, self._confirmed.get(partition, -1))
+        if floor >= 0 and not self._locks[partition].locked():  # else it is being published, and checked, anyway
+            async with self._locks[partition]:
+                kept = await self._write(partition, [], floor, floor)
+                if kept is not None:
+                    await self._rebuild(partition, kept, stop=floor + 1)
 
     async def _publish(self, partition: int, records: list[Record]) -> None:
         first, last = records[0].offset, records[-1].offset
@@ -193,44 +137,10 @@ class Egress:
         calls = [records[at : at + EVENTS_PER_CALL] for at in range(0, len(records), EVENTS_PER_CALL)] or [[]]
         for at, part in enumerate(calls):
             upto = last if at == len(calls) - 1 else part[-1].offset
-            written, first, second = await self._call(*self._arguments(partition, part, upto, floor))
-            if not written:
-                return int(first)
-            self.statistics.added += int(first)
-            self.statistics.duplicates += int(second)
+            is_written, number = await self._publisher.put(partition, part, upto, floor)
+            if not is_written:
+                return number
+            self.statistics.added += number
+            self.statistics.duplicates += len(part) - number
             floor = max(floor, upto)
         return None
-
-    def _arguments(
-        self, partition: int, records: Sequence[Record], last: int, floor: int
-    ) -> tuple[list[str], list[Any]]:
-        keys = [published_key(self._pipeline, partition)]
-        values: list[Any] = [floor, last, *self._bounds, self._pipeline]
-        for _, offset, event in records:
-            body = ClientEventBody(event.stage, event.path, event.number, event.at_ms, event.body)
-            keys += [events_key(event.request), seen_key(event.request), request_key(event.request)]
-            values += [entry_id(offset), offset, str(event.kind), self._encoder.encode(body)]
-            values += [f"{event.kind} {event.stage} {event.path}", event.number]
-        return keys, values
-
-    async def _call(self, keys: list[str], values: list[Any]) -> list[Any]:
-        backoff = Backoff()
-        while True:
-            try:
-                if not self._script:
-                    self._script = str(await self._redis.script_load(PUBLISH))
-                reply: list[Any] = await self._redis.evalsha(self._script, len(keys), *keys, *values)
-            except NoScriptError:
-                self._script = ""  # a restarted Redis
-            except UNREACHABLE as error:
-                wait = backoff.next_s()
-                self.statistics.waits += 1
-                self.waits_for = f"redis at {self._address}: {type(error).__name__}"
-                log.warning(
-                    "redis at %s: %s; results.%s waits, trying again in %.1f s",
-                    *(self._address, type(error).__name__, self._pipeline, wait),
-                )
-                await asyncio.sleep(wait)
-            else:
-                self.waits_for = None
-                return reply

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from alto_streams import topic_names
-from alto_streams.agents.egress import Record
+from alto_streams.agents.publisher import Record
 from alto_streams.parts import Backoff, bootstrap_servers
 from alto_streams.records import Event, Poison, decoder
 from alto_streams.settings import Settings

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from alto_streams.agents.egress import Egress, Record
+from alto_streams.agents.egress import Egress
+from alto_streams.agents.publisher import Record
 from alto_streams.records import EventKind
 from alto_streams.redis_keys import events_key, published_key, request_key, seen_key
 from alto_streams.request_ids import new_request_id
@@ -44,6 +45,10 @@ async def offsets(client: Redis, request: str) -> list[int]:
     return [int(entry.split(b"-")[0]) for entry, _ in await client.xrange(events_key(request))]
 
 
+async def calls(client: Redis) -> int:
+    return int((await client.info("commandstats"))["cmdstat_evalsha"]["calls"])
+
+
 async def lose_everything(redis: Server) -> None:
     await asyncio.to_thread(redis.kill)
     await asyncio.to_thread(redis.start)
@@ -58,6 +63,33 @@ async def test_ids_are_offsets_and_the_first_occurrence_counts(egress: Egress, c
     await egress.publish(results.append(first, second, first, elsewhere, second, done, done, late))
     assert await offsets(client, request) == [0, 1, 3, 5]
     assert (egress.statistics.added, egress.statistics.duplicates) == (4, 4)
+
+
+async def test_what_several_partitions_bring_meanwhile_goes_in_one_call(
+    redis: Server, client: Redis, pipeline: str
+) -> None:
+    """One partition misses what is before its records: that holds up none of the others."""
+
+    async def nothing(partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+        for none in ():
+            yield none
+
+    egress = Egress(client, pipeline, nothing, settings_for(redis.url))
+    await egress.publish([Record(8, 0, event(new_request_id(), 0))])  # has the script loaded
+    before = await calls(client)
+    requests = [new_request_id() for _ in range(8)]
+    firsts = [2 if at == 3 else 0 for at in range(8)]
+    parts = [
+        [Record(at, first + number, event(request, number)) for number in range(10)]
+        for at, (first, request) in enumerate(zip(firsts, requests, strict=True))
+    ]
+    await asyncio.gather(*(egress.publish(part) for part in parts))
+    assert [await offsets(client, request) for request in requests] == [
+        list(range(first, first + 10)) for first in firsts
+    ]
+    assert await client.get(published_key(pipeline, 3)) == b"11"
+    assert egress.statistics.rebuilds == 1
+    assert await calls(client) - before <= 4  # all, what was missing of the one, and it again
 
 
 async def test_publishing_again_changes_nothing(egress: Egress, client: Redis, results: Results) -> None:
@@ -202,7 +234,7 @@ async def test_it_waits_while_redis_is_away(egress: Egress, client: Redis, resul
     publishing = asyncio.create_task(egress.publish(records[3:]))
 
     async def is_waiting() -> bool:
-        return egress.statistics.waits > 1
+        return egress.waits > 1
 
     await eventually(is_waiting, "it tries again")
     assert not publishing.done()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from alto_streams.agents import replay
-from alto_streams.agents.egress import Egress, Record
+from alto_streams.agents.egress import Egress
+from alto_streams.agents.publisher import Record
 from alto_streams.settings import Settings
 
 
@@ -42,15 +43,14 @@ async def test_what_is_gone_is_missed_once(monkeypatch: pytest.MonkeyPatch) -> N
         for none in ():
             yield none
 
-    async def publish(keys: list[str], values: list[Any]) -> list[int]:
-        floor, last = values[0], values[1]
+    async def put(partition: int, records: Sequence[Record], last: int, floor: int) -> tuple[bool, int]:
         if published[0] < floor:
-            return [0, published[0], 0]
+            return False, published[0]
         published[0] = max(published[0], last)
-        return [1, 0, 0]
+        return True, 0
 
     egress = Egress(None, "factcheck", nothing, Settings())  # type: ignore[arg-type]
-    monkeypatch.setattr(egress, "_call", publish)
+    monkeypatch.setattr(egress._publisher, "put", put)
     for _ in range(5):
         await egress.check({0: 500})
     assert rebuilt == [(0, 500)]
