@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ class Running:
 
     process: subprocess.Popen[str]
     gateway: str
+    broker: str
     folder: Path
 
 
@@ -35,8 +38,9 @@ def recorded() -> dict[str, Any]:
     return {row["id"]: row for row in map(json.loads, ROWS.read_text().splitlines())}
 
 
-def command(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=ASK_S, cwd=cwd, env=clean())
+def command(*arguments: str, cwd: Path, code: int = 0, **settings: str) -> subprocess.CompletedProcess[str]:
+    env = clean() | settings
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=ASK_S, cwd=cwd, env=env)
     assert done.returncode == code, done.stderr
     return done
 
@@ -63,7 +67,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         )
         assert up, said.read_text()
         assert process.poll() is None, said.read_text()
-        yield Running(process, f"http://127.0.0.1:{port}", folder)
+        broker = re.search(r"broker +(kafka://\S+)", said.read_text())
+        assert broker, said.read_text()
+        yield Running(process, f"http://127.0.0.1:{port}", broker[1], folder)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0, said.read_text()
         assert said.read_text().endswith("stopping ...\nstopped\n")
@@ -109,6 +115,27 @@ def test_every_row_comes_back_with_the_verdicts_of_its_labels(system: Running, m
         found = sorted((claim["claim"], str(claim["verdict"])) for claim in line["claims"])
         assert found == sorted((claim["claim"], str(claim["label"])) for claim in row["claims"])
         assert line["timings"]["first_token_s"] <= line["timings"]["done_s"]
+
+
+def test_what_is_recorded_is_replayed_with_the_same_results(system: Running) -> None:
+    rows, folder = recorded(), system.folder
+    (folder / "some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in list(rows.values())[:6]))
+    begun = datetime.now(UTC).isoformat()
+    through = ["--gateway", system.gateway]
+    command("run", "--input", "some.jsonl", "--out", "run.jsonl", "--rate", "20", *through, cwd=folder)
+    log = {"ALTO_BROKER": system.broker}
+    command("record", "--from", begun, "--results", "--out", "rec.jsonl.gz", cwd=folder, **log)
+    done = command("replay", "rec.jsonl.gz", "--rate", "20", "--out", "again.jsonl", *through, cwd=folder)
+    assert "6 of 6 requests have ended: 6 ok" in done.stdout
+    assert "sent late" in done.stdout
+    assert command("diff", "rec.jsonl.gz", "again.jsonl", cwd=folder).stdout == "0 of 6 requests differ\n"
+    written = [json.loads(line) for line in (folder / "again.jsonl").read_text().splitlines()[1:]]
+    assert all(0 < line["ttft_s"] <= line["first_item_s"] <= line["done_s"] for line in written)
+    found = [sorted(claim["claim"] for claim in line["result"]["claims"]) for line in written]
+    assert sorted(found) == sorted(sorted(each["claim"] for each in row["claims"]) for row in list(rows.values())[:6])
+    refused = command("replay", "rec.jsonl.gz", "--pipeline", "nope", *through, cwd=folder, code=2)
+    assert refused.stderr.startswith("alto-streams: the gateway refused: pipeline: no pipeline of that name")
+    assert refused.stderr.count("\n") == 1
 
 
 def test_a_port_in_use_is_named_with_what_to_change(system: Running) -> None:

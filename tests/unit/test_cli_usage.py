@@ -18,9 +18,10 @@ from alto_streams.settings import ConfigError
 PIPELINES = load_pipelines(["alto_streams.pipelines.factcheck"])
 
 
-@pytest.mark.parametrize(
-    "command", ["", "demo", "up", "ask", "run", "cancel", "worker", "gateway", "topics", "dead-letters"]
-)
+COMMANDS = "demo up ask run record import-trace replay diff cancel worker gateway topics dead-letters"
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS.split()])
 def test_help_says_what_a_command_is_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([*command.split(), "--help"]) == 0
     assert "Usage: alto-streams" in capsys.readouterr().out
@@ -45,6 +46,12 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["up", "--engine", "scripted"], "add --script FILE"),
         (["up", "--corpus", "/nowhere"], "no such folder"),
         (["run", "--input", "/nowhere.jsonl", "--out", "x"], "/nowhere.jsonl: cannot be read"),
+        (["record"], "--out"),
+        (["record", "--out", "x.csv"], "ends in .jsonl or .jsonl.gz or .parquet"),
+        (["record", "--out", "x.jsonl", "--pipeline", "nope"], "known: factcheck"),
+        (["record", "--out", "x.jsonl", "--from", "tomorrow"], "or offsets: 120, or 0:120,1:98"),
+        (["import-trace", "/nowhere.jsonl", "--out", "x.jsonl"], "/nowhere.jsonl: cannot be read"),
+        (["diff", "/nowhere.jsonl", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read"),
         (["worker"], "name one of a stage, --model NAME or --egress"),
         (["worker", "nonsense"], "answer, claims, queries, evidence, verdict, report"),
         (["worker", "--model", "nonsense"], "chat, judge"),
