@@ -72,7 +72,7 @@ async def running(*apps: Any) -> AsyncIterator[None]:
             if app.started and not app.should_stop:
                 await app.stop()
             thread = app.consumer._thread
-            if not thread.started:  # Faust makes the consumer's loop even for an app that only produces
+            if not thread.started and thread.thread_loop is not app.loop:  # stock Faust makes it for producers too
                 thread.thread_loop.close()
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from alto_streams import watch
 from alto_streams.agents.pump import Polled
 from alto_streams.app import _pumped
+from alto_streams.fetching import Fetching
 from alto_streams.settings import settings
-from alto_streams.transport import ConsumerThread
 from alto_streams.worker import new_app
 
 watch.GRACE_S = 3.0
@@ -32,7 +32,7 @@ async def handle(partition: int, polled: list[Polled]) -> None:
     if seen > 1 and STALLS == "block":
         threading.Event().wait()
     if STALLS == "unfetched":
-        ConsumerThread._fetch_records = fetch_nothing  # type: ignore[method-assign]
+        Fetching.getmany = fetch_nothing  # type: ignore[method-assign]
 
 
 async def fetch_nothing(*_: Any, **__: Any) -> dict[Any, Any]:

@@ -16,7 +16,7 @@ from faust.assignor.partition_assignor import PartitionAssignor
 
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import ConfigError
-from alto_streams.transport import POLL_S, Consumer
+from alto_streams.transport import Consumer
 from alto_streams.worker import new_app
 from tests.broker.brokers import Server, Tansu
 from tests.broker.faust_apps import (
@@ -73,13 +73,18 @@ async def test_a_fetch_does_not_hold_up_the_revocation_that_waits_for_it(
     kafka: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """aiokafka tells of the revocation late, and records are asked for meanwhile."""
-    tell = Consumer.threadsafe_partitions_revoked
+    tell = Consumer.on_partitions_revoked
+    told_late = 0
 
-    async def tell_late(self: Any, *args: Any) -> None:
-        await asyncio.sleep(2 * POLL_S)
-        await tell(self, *args)
+    async def tell_late(self: Any, revoked: set[Any]) -> None:
+        nonlocal told_late
+        self._thread.wake()
+        for _ in range(100):  # the fetching task runs, and asks again
+            await asyncio.sleep(0)
+        told_late += 1
+        await tell(self, revoked)
 
-    monkeypatch.setattr(Consumer, "threadsafe_partitions_revoked", tell_late)
+    monkeypatch.setattr(Consumer, "on_partitions_revoked", tell_late)
     app_id, topic = unique("held"), unique("held-src")
     await create_topics(kafka.url, 2, topic)
     one, two = (make_app("ours", app_id, settings_for(kafka.url, tmp_path / name)) for name in ("one", "two"))
@@ -89,6 +94,7 @@ async def test_a_fetch_does_not_hold_up_the_revocation_that_waits_for_it(
         await until(lambda: len(one.consumer.assignment()) == 2, "assigned")
         async with running(two):
             await until(lambda: [len(app.consumer.assignment()) for app in (one, two)] == [1, 1], "shared", SESSION_S)
+    assert told_late
 
 
 @KINDS
@@ -159,7 +165,6 @@ async def test_a_broker_that_comes_late_is_waited_for(tmp_path: Path, caplog: py
             starting.cancel()
             await app.stop()
             late.stop()
-            app.consumer._thread.thread_loop.close()
     assert not [record for record in caplog.records if record.exc_info], "no stack trace"
 
 
@@ -168,7 +173,6 @@ async def test_a_worker_that_has_not_connected_yet_owns_nothing(tmp_path: Path) 
     app = new_app(unique("early"), settings_for("kafka://127.0.0.1:1", tmp_path))
     assert app.consumer.assignment() == set()
     assert app.consumer.sources() == set()
-    app.consumer._thread.thread_loop.close()
 
 
 async def test_metrics_are_served_and_a_taken_port_is_named(kafka: Server, tmp_path: Path) -> None:

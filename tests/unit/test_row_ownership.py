@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,11 +38,8 @@ class Owner:
 
 
 @pytest.fixture
-def owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Owner]:
-    made = Owner(tmp_path, monkeypatch)
-    yield made
-    if made.app._consumer is not None:
-        made.app._consumer._thread.thread_loop.close()
+def owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Owner:
+    return Owner(tmp_path, monkeypatch)
 
 
 async def test_a_partition_that_stays_is_not_taken_anew(owner: Owner) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -72,11 +72,8 @@ class Owner:
 
 
 @pytest.fixture
-def owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Owner]:
-    app = new_app("owner", Settings(var=tmp_path))
-    yield Owner(app, monkeypatch)
-    if app._consumer is not None:
-        app._consumer._thread.thread_loop.close()
+def owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Owner:
+    return Owner(new_app("owner", Settings(var=tmp_path)), monkeypatch)
 
 
 async def test_a_rebalance_while_losers_are_buried_ends_no_worker(owner: Owner) -> None:
