@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from alto_streams.records import Call, Poison, TokenLogprob
 
@@ -70,8 +72,7 @@ class Usage:
     cached_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """The next part of a generation. The last one has `finish`, and carries the usage if the engine tells it.
 
     `tokens` are those of exactly this text, or None. `count`: how many output tokens it took; None: not told.
@@ -81,7 +82,7 @@ class Piece:
     tokens: list[int] | None = None
     logprobs: list[TokenLogprob] | None = None
     finish: Literal["stop", "length"] | None = None
-    usage: Usage = field(default=Usage())
+    usage: Usage = Usage()
     count: int | None = None
 
 
