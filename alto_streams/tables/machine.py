@@ -42,6 +42,7 @@ from alto_streams.topology import REQUEST
 # The deadline's timer at the root: no call has attempt 0.
 DEADLINE = 0
 NOTHING = Raw(b"null")
+_MAY_CHANGE_NOTHING = (Start, Chunk, Timer)
 MAX_CANCELLED = 1_000  # items of one request, one by one: a client may ask for any number
 
 
@@ -67,7 +68,7 @@ class StageMachine:
         """
         was_finished = row.finished is not None
         out = self._finished(row, record) if was_finished else self._open(row, record, at)
-        if out or not (was_finished or isinstance(record, Start | Chunk | Timer)):
+        if out or not (was_finished or isinstance(record, _MAY_CHANGE_NOTHING)):
             row.offset = at.offset
         return out
 
@@ -89,27 +90,29 @@ class StageMachine:
         self._calls.forget(request)
 
     def _open(self, row: Row, record: HomeRecord, at: At) -> list[Instruction]:
-        match record:
-            case Request():
-                return self._request(row, record, at)
-            case Items():
-                self._check_stream(record.stage, record.path)
-                implied = self._dead.implied(record.stage, [record.path, *child_paths(record)])
-                out = self._withdraw(row, record.request, implied, at)
-                self._joins.absorb_items(row, record)
-                return out + self._advance(row, record.request, at, may_end_early=record.close is not None)
-            case Retract():
-                cut = Cut(record.stage, record.path, record.first, record.epoch)
-                self._check_stream(record.stage, record.path)
-                cuts = [*self._dead.implied(record.stage, [record.path]), cut]
-                return self._withdraw(row, record.request, cuts, at) + self._advance(row, record.request, at)
-            case Start():
-                return self._start(row, record, at)
+        match record:  # the most frequent ones first
             case Chunk():
                 ruling = rule_chunk(row.calls.get(record.path), record)
                 if ruling is Ruling.ACCEPT:
                     return self._calls.chunk(row, record.request, record, at)
                 return self._retry_if(ruling, row, record.request, record.path, at, "a hole in its output")
+            case Items():
+                self._check_stream(record.stage, record.path)
+                out: list[Instruction] = []
+                if record.epoch or "~" in record.path:
+                    implied = self._dead.implied(record.stage, [record.path, *child_paths(record)])
+                    out = self._withdraw(row, record.request, implied, at)
+                self._joins.absorb_items(row, record)
+                return out + self._advance(row, record.request, at, may_end_early=record.close is not None)
+            case Start():
+                return self._start(row, record, at)
+            case Request():
+                return self._request(row, record, at)
+            case Retract():
+                cut = Cut(record.stage, record.path, record.first, record.epoch)
+                self._check_stream(record.stage, record.path)
+                cuts = [*self._dead.implied(record.stage, [record.path]), cut]
+                return self._withdraw(row, record.request, cuts, at) + self._advance(row, record.request, at)
             case Result():
                 ruling = rule_result(row.calls.get(record.path), record)
                 return self._calls.result(row, record.request, record, at) if ruling is Ruling.ACCEPT else []
