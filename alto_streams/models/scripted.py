@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Literal
 
@@ -23,7 +24,13 @@ Lengths = Callable[[str, Call], tuple[int, int]]
 def message_lengths(prompt_class: str, call: Call) -> tuple[int, int]:
     """Every message but the last is the class's fixed prefix."""
     *fixed, own = call.messages
-    return sum(token_count(message.content) for message in fixed), token_count(own.content)
+    return sum(_fixed_tokens(message.content) for message in fixed), token_count(own.content)
+
+
+@lru_cache(maxsize=256)
+def _fixed_tokens(text: str) -> int:
+    """All calls of a prompt class bring the same fixed prefix, the longest part of their prompts."""
+    return token_count(text)
 
 
 class ScriptedEngine:
