@@ -36,15 +36,17 @@ class Clock:
         self._order += 1
         heapq.heappush(self._events, (max(at_s, self.now_s), last, self._order, happens, args))
 
-    def step(self) -> bool:
-        """Let the next thing happen. False: there is none."""
-        if self._ready:
-            happens, args = self._ready.popleft()
-        elif self._events:
-            self.now_s, _, _, happens, args = heapq.heappop(self._events)
-        else:
-            return False
-        happens(*args)
+    def run(self, until: Callable[[], object]) -> bool:
+        """Let things happen until this is so. False: nothing is left to happen, and it is not."""
+        ready, events = self._ready, self._events
+        while not until():
+            if ready:
+                happens, args = ready.popleft()
+            elif events:
+                self.now_s, _, _, happens, args = heapq.heappop(events)
+            else:
+                return False
+            happens(*args)
         return True
 
     def clear(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from alto_streams.agents.coalesce import Coalescer, Gathered
 from alto_streams.ancestry import is_under
@@ -18,9 +18,18 @@ from alto_streams.simulator.words import SimulatedSystem
 
 QUIET_S = 5.0  # a worker with nothing to say for so long tells the home that it is there
 ASKED_AT_LEAST = 16  # a worker looks at the clock after so many tokens, however long the line
+MOST_PLANS = 10_000
 
 _decode_work = decoder(Work)
 _decode_control: Callable[[bytes], ControlRecord] = decoder(ControlRecord)  # type: ignore[arg-type]
+
+
+class _Plan(NamedTuple):
+    """What a run writes, token by token, how it ends, and at which tokens its worker is told."""
+
+    parts: list[str]
+    ending: str
+    marks: Sequence[int]
 
 
 class Engines:
@@ -33,6 +42,7 @@ class Engines:
         self._stepping = [False for _ in self._batches]
         self._runs: dict[str, dict[tuple[str, str], _Run]] = {}
         self._cancelled: dict[str, list[Cancelled]] = {}
+        self._plans: dict[tuple[object, ...], tuple[object, _Plan]] = {}
         self._begun = 0
 
     def place(self, stage: str, request: str, path: str, attempt: int) -> int:
@@ -78,17 +88,30 @@ class Engines:
     def _job(self, run: _Run, work: Work, prompt_class: str) -> tuple[Job, Sequence[int]]:
         """What a work item costs, and at which tokens its worker is told. Raises `CallRejected`."""
         ended = finished(work.call, work.prefix)
-        parts: list[str] = []
+        plan = _Plan([], ended or "stop", [])
         if ended is None:
             text = self._system.script(prompt_class, work.call)
             if text is None:
                 raise CallRejected(f"nothing is recorded for this call of prompt class {prompt_class!r}")
-            parts, ended = script_parts(text, work.call, work.prefix, prompt_class)
-        run.parts, run.ending = parts, ended
+            plan = self._plan(text, work, prompt_class)
+        run.plan = plan
         fixed, own = self._system.lengths(prompt_class, work.call)
         own += token_count(work.prefix) if work.prefix else 0
         run.prompt_tokens = fixed + own
-        return Job(prompt_class, fixed, own, max(1, len(parts))), _marks(parts, work.flush)
+        return Job(prompt_class, fixed, own, max(1, len(plan.parts))), plan.marks
+
+    def _plan(self, text: str | Sequence[str], work: Work, prompt_class: str) -> _Plan:
+        """How a run writes what is recorded; the same recording is cut once."""
+        call = work.call
+        key = (id(text), work.prefix, work.flush, call.max_tokens, *call.stop)
+        known, plan = self._plans.get(key, (None, None))
+        if plan is None or known is not text:
+            parts, ending = script_parts(text, call, work.prefix, prompt_class)
+            plan = _Plan(parts, ending, _marks(parts, work.flush))
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            self._plans[key] = (text, plan)
+        return plan
 
     def _step(self, engine: int) -> None:
         length = self._batches[engine].begin()
@@ -125,8 +148,7 @@ class _Run:
 
     def __init__(self, work: Work, engine: int, name: str, clock: Clock, logs: Logs) -> None:
         self.work, self.engine = work, engine
-        self.parts: list[str] = []
-        self.ending: str = "stop"
+        self.plan = _Plan([], "stop", [])
         self.prompt_tokens = 0
         self._name, self._clock, self._logs = name, clock, logs
         self._coalescer = Coalescer(work.flush)
@@ -135,7 +157,7 @@ class _Run:
 
     def reach(self, done: int) -> None:
         """So many of its tokens are there."""
-        new = self.parts[self._done : done]
+        new = self.plan.parts[self._done : done]
         if new:
             self._add(Piece("".join(new), count=len(new)))
         self._done = done
@@ -145,7 +167,9 @@ class _Run:
         if refused is None:
             self._add(Piece("", count=0))
         self._begin()
-        end = refused or End(Status.OK, self.ending, prompt_tokens=self.prompt_tokens, output_tokens=len(self.parts))
+        end = refused or End(
+            Status.OK, self.plan.ending, prompt_tokens=self.prompt_tokens, output_tokens=len(self.plan.parts)
+        )
         self._chunk(self._coalescer.rest(), end)
 
     def _begin(self) -> None:

@@ -82,14 +82,13 @@ class _World:
     def next_outcome(self) -> Outcome | None:
         """Let time pass until the next request has ended; None once all have."""
         done = self._clients.done
-        while not done:
-            if not self._coming:
-                return None
-            if not self._clock.step():
-                raise SimulationError(
-                    f"{self._pipeline.name}: nothing is left to happen, and requests {self._clients.waiting} wait: a "
-                    "map function waits for something that never comes"
-                )
+        if not self._coming:
+            return None
+        if not self._clock.run(done.__len__):
+            raise SimulationError(
+                f"{self._pipeline.name}: nothing is left to happen, and requests {self._clients.waiting} wait: a map "
+                "function waits for something that never comes"
+            )
         self._coming -= 1
         return done.popleft()
 

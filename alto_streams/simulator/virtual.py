@@ -74,8 +74,7 @@ class VirtualLoop:
         """Unwind whatever still runs."""
         for task in list(self._tasks):
             task.cancel()
-        while self._tasks and self._clock.step():
-            pass
+        self._clock.run(lambda: not self._tasks)
 
     def _run(self, handle: Handle) -> None:
         if handle.is_cancelled:
