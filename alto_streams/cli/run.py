@@ -112,14 +112,15 @@ async def _send(gateways: list[str], rows: list[Row], plan: Plan) -> int:
     from alto_streams.cli.progress import progress
     from alto_streams.client import Client
 
-    async with Client(gateways) as client, progress(len(rows)) as advance:
-        batch = Batch(client, plan.pipeline, plan.mode, plan.at_once, plan.rate, advance, plan.more)
-        try:
-            await batch.run(rows)
-        except* Exception as group:
-            raise group.exceptions[0] from None
-        finally:
-            _write(batch, rows, plan.out)
+    async with Client(gateways) as client:
+        with progress(len(rows)) as advance:
+            batch = Batch(client, plan.pipeline, plan.mode, plan.at_once, plan.rate, advance, plan.more)
+            try:
+                await batch.run(rows)
+            except* Exception as group:
+                raise group.exceptions[0] from None
+            finally:
+                _write(batch, rows, plan.out)
     return sum(outcome.status != "ok" for outcome in batch.outcomes.values())
 
 

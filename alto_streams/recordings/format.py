@@ -19,6 +19,7 @@ from alto_streams.records import Mode, Poison, Raw, Status, Wire, decoder, encod
 from alto_streams.settings import ConfigError
 
 VERSION = 1
+MOST_BYTES = 1 << 30  # of inputs: a recording is held in memory
 PARQUET = ".parquet"
 ENDINGS = (PLAIN, ZIPPED, PARQUET)
 

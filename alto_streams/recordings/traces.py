@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from alto_streams.recordings.format import Recorded
+from alto_streams.recordings.format import MOST_BYTES, Recorded
 from alto_streams.records import Mode, Poison, Raw, decoder
 from alto_streams.settings import ConfigError
 
@@ -68,9 +68,11 @@ def requests_of(source: str, lines: Iterable[tuple[int, bytes]], shape: Shape, b
     """The requests of a trace's lines, the trace's begin being at `begin_ms`. Ids are the numbers of the lines.
 
     Raises:
-        ConfigError: a line is malformed, or its ids are not as many as its blocks; names the line and the field.
+        ConfigError: a line is malformed, or its ids are not as many as its blocks; names the line and the field. Or
+            it is more text than memory should hold.
     """
     fixed: dict[str, Any] = msgspec.json.decode(shape.more, type=dict[str, Any])
+    size = 0
     for number, line in lines:
         try:
             found = _read(line)
@@ -86,8 +88,12 @@ def requests_of(source: str, lines: Iterable[tuple[int, bytes]], shape: Shape, b
         value = fixed | {shape.field: text_of(found.input_length, ids, shape)}
         if shape.output_field is not None:
             value[shape.output_field] = found.output_length
-        name, at_ms = f"line-{number:07}", begin_ms + round(found.timestamp)
-        yield Recorded(name, at_ms, shape.pipeline, Raw(msgspec.json.encode(value)), shape.mode)
+        made = Raw(msgspec.json.encode(value))
+        size += len(made)
+        if size > MOST_BYTES:
+            gib = MOST_BYTES >> 30
+            raise ConfigError(f"{source}, line {number}: over {gib} GiB of text; cut it by --limit or --most-tokens")
+        yield Recorded(f"line-{number:07}", begin_ms + round(found.timestamp), shape.pipeline, made, shape.mode)
 
 
 def text_of(tokens: int, ids: Iterable[int | str], shape: Shape) -> str:
@@ -99,6 +105,6 @@ def text_of(tokens: int, ids: Iterable[int | str], shape: Shape) -> str:
             break
         rng = random.Random(f"{shape.seed}:{block}")
         count = max(1, round(min(left, shape.block_tokens) / shape.tokens_per_word))
-        words += [rng.choice(WORDS) for _ in range(count)]  # a shorter block is the beginning of the whole one
+        words += rng.choices(WORDS, k=count)  # a shorter block is the beginning of the whole one
         left -= shape.block_tokens
     return " ".join(words)

@@ -105,7 +105,7 @@ def request(prompt: str, **changes: Any) -> Recorded:
 
 async def test_requests_are_sent_however_the_answers_come() -> None:
     async with Answers() as client:
-        replaying = Replaying(client, lambda: None, result_stage="found")
+        replaying = Replaying(client, result_stage="found")
         planned = [Planned(number / 100, request(f"n {number}", within_s=9.5)) for number in range(5)]
         running = asyncio.create_task(replaying.run(planned))
         async with asyncio.timeout(10):
@@ -123,12 +123,12 @@ async def test_requests_are_sent_however_the_answers_come() -> None:
 
 async def test_latencies_count_from_the_scheduled_arrival() -> None:
     async with Answers() as client:
-        replaying = Replaying(client, lambda: None)
+        replaying = Replaying(client)
         await replaying.run([Planned(-2.0, request("soon", mode=Mode.BARRIER, within_s=3.0))])
         ran = replaying.ran["soon"]
         assert 2.0 <= ran.late_s <= (ran.ttft_s or 0) <= (ran.done_s or 0)
         assert ran.first_item_s is None, "no stage was named"
-        without = Replaying(client, lambda: None, with_deadlines=False)
+        without = Replaying(client, with_deadlines=False)
         await without.run([Planned(0.0, request("soon", within_s=3.0))])
     assert client.submitted == [
         ("pages", {"prompt": "soon"}, Mode.BARRIER, 3.0),
@@ -139,9 +139,9 @@ async def test_latencies_count_from_the_scheduled_arrival() -> None:
 async def test_an_interrupted_replay_keeps_what_has_ended() -> None:
     async with Answers() as client:
         ended = asyncio.Event()
-        replaying = Replaying(client, ended.set)
+        replaying = Replaying(client)
         planned = [Planned(0.0, request("soon")), Planned(0.0, request("later")), Planned(9e9, request("never"))]
-        running = asyncio.create_task(replaying.run(planned))
+        running = asyncio.create_task(replaying.run(planned, ended.set))
         async with asyncio.timeout(10):
             for _ in range(2):
                 await client.arrived.acquire()
@@ -155,7 +155,7 @@ async def test_an_interrupted_replay_keeps_what_has_ended() -> None:
 
 async def test_a_request_that_fails_does_not_end_the_replay_but_a_wrong_address_does() -> None:
     async with Answers() as client:
-        replaying = Replaying(client, lambda: None)
+        replaying = Replaying(client)
         await replaying.run([Planned(at_s / 20, request(text)) for at_s, text in enumerate(("bad", "soon", "down"))])
         causes = {each.id: (each.status, each.cause) for each in replaying.ran.values()}
         assert causes["bad"] == ("failed", "input.prompt: is bad")
@@ -163,7 +163,7 @@ async def test_a_request_that_fails_does_not_end_the_replay_but_a_wrong_address_
         assert causes["down"][0] == "failed"
         for text, pipeline, refusal in (("down", None, PartDown), ("soon", "nope", ProblemError)):
             with pytest.raises(ExceptionGroup) as refused:
-                await Replaying(client, lambda: None, pipeline).run([Planned(0.0, request(text))])
+                await Replaying(client, pipeline).run([Planned(0.0, request(text))])
             assert isinstance(refused.value.exceptions[0], refusal)
 
 

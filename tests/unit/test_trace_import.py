@@ -85,6 +85,13 @@ def test_a_malformed_line_is_named(line: str, said: str) -> None:
     assert "user text" not in str(refused.value)
 
 
+def test_what_memory_should_not_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alto_streams.recordings.traces.MOST_BYTES", 12_000)
+    with pytest.raises(ConfigError, match="line 3: over 0 GiB of text; cut it by --limit or --most-tokens"):
+        made(TRACE, Shape("p"))
+    assert len(made(TRACE, Shape("p", most_tokens=600))) == 3
+
+
 def test_the_command_makes_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace, out = tmp_path / "trace.jsonl.gz", tmp_path / "rec.jsonl.gz"
     trace.write_bytes(gzip.compress("\n".join(reversed(TRACE)).encode()))
