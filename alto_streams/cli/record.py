@@ -75,7 +75,7 @@ def record(
     header = Header(VERSION, name, requests_topic(name), len(found.requests), created, found.offsets)
     recording = Recording(header, found.requests)
     write_recording(out, recording)
-    typer.echo(told(out, recording))
+    typer.echo(told(out, recording, results))
 
 
 def import_trace(
@@ -149,12 +149,12 @@ def notes(found: Found) -> list[str]:
     return said
 
 
-def told(out: Path, recording: Recording) -> str:
-    """One line for a recording that was made."""
+def told(out: Path, recording: Recording, results: bool = False) -> str:
+    """One line for a recording that was made, with or without results."""
     header, span_s = recording.header, recording.span_s
     rate = f", {(header.requests - 1) / span_s:.3g} a second" if span_s > 0 else ""
     ended = sum(each.became is not None for each in recording.requests)
-    how = f"; {ended} of them have ended" if ended else ""
+    how = f"; {ended} of them have ended" if results else ""
     what = f"{header.requests} requests of {header.pipeline} over {span_s:.1f} s{rate}"
     return f"{out}: {what}, from {header.source}{how}"
 

@@ -147,8 +147,8 @@ async def test_the_command_writes_a_recording(kafka: Server, tmp_path: Path) -> 
     given = ["--pipeline", name, "--out", "rec.jsonl.gz"]
     code, out, error = await command(kafka.url, tmp_path, *given, "--count", "6", "--results")
     assert (code, error) == (0, f"1 records that nothing can read were left out (requests.{name}-1@4)\n"), error
-    assert out == (f"rec.jsonl.gz: 6 requests of {name} over 5.0 s, 1 a second, from requests.{name}\n"), (
-        "none of them has ended"
+    assert out == (
+        f"rec.jsonl.gz: 6 requests of {name} over 5.0 s, 1 a second, from requests.{name}; 0 of them have ended\n"
     )
     recording = read_recording(tmp_path / "rec.jsonl.gz")
     assert [each.id for each in recording.requests] == ids[:6]

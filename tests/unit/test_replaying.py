@@ -136,6 +136,19 @@ async def test_latencies_count_from_the_scheduled_arrival() -> None:
     ]
 
 
+async def test_beyond_the_bound_requests_are_late_and_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alto_streams.cli.replaying.MOST_UNDER_WAY", 2)
+    async with Answers() as client:
+        replaying = Replaying(client)
+        running = asyncio.create_task(replaying.run([Planned(0.0, request(f"n {number}")) for number in range(3)]))
+        async with asyncio.timeout(10):
+            for _ in range(2):
+                await client.arrived.acquire()
+        asyncio.get_running_loop().call_later(0.2, client.released.set)
+        await asyncio.wait_for(running, 10)
+    assert [each.late_s >= 0.19 for each in replaying.ran.values()] == [False, False, True]
+
+
 async def test_an_interrupted_replay_keeps_what_has_ended() -> None:
     async with Answers() as client:
         ended = asyncio.Event()
