@@ -14,6 +14,7 @@ from alto_streams.local.supervisor import PartFailed
 from loadtest.cancel import CancelFailed
 from loadtest.cancel import measure as measure_cancel
 from loadtest.chaos_cli import register
+from loadtest.compare_cli import register as register_compare
 from loadtest.hop import HopFailed, measure
 from loadtest.kafka import Unavailable
 from loadtest.limit_cli import register as register_limit
@@ -93,6 +94,7 @@ def _report(figures: dict[str, Any], json_file: Path | None) -> None:
 
 register(cli)
 register_limit(cli)
+register_compare(cli)
 register_report(cli)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,27 @@ async def offer(
             sample = Sample(request.id, at_s, late_s=loop.time() - began - at_s)
             samples.append(sample)
             group.create_task(_follow(client, request, sample, began + at_s, mode))
+    return samples
+
+
+async def in_flight(
+    gateway: str, requests: Sequence[ReferenceRequest], at_once: int, count: int, seed: int
+) -> list[Sample]:
+    """`count` requests, always `at_once` of them under way; latencies count from when each was sent."""
+    loop, rng = asyncio.get_running_loop(), random.Random(seed)
+    began, left = loop.time(), [rng.choice(requests) for _ in range(count)]
+    samples = list[Sample]()
+
+    async def one_after_another(client: Client) -> None:
+        while left:
+            request = left.pop()
+            sample = Sample(request.id, loop.time() - began)
+            samples.append(sample)
+            await _follow(client, request, sample, loop.time(), Mode.STREAM)
+
+    async with Client([gateway]) as client, asyncio.TaskGroup() as group:
+        for _ in range(at_once):
+            group.create_task(one_after_another(client))
     return samples
 
 

@@ -29,8 +29,9 @@ class Kafka(Server):
 
     scheme = "kafka"
 
-    def __init__(self, folder: Path) -> None:
-        self.jars = kafka_jars()
+    def __init__(self, folder: Path, *, steady: bool = False) -> None:
+        """`steady`: compiled as in production, which takes a minute of load; else it starts fast and stays slow."""
+        self.jars, self._steady = kafka_jars(), steady
         super().__init__("kafka", folder)
         self._controller = free_ports(1)[0]
         self._properties = folder / "server.properties"
@@ -46,15 +47,16 @@ class Kafka(Server):
             raise RuntimeError(f"Kafka's storage cannot be formatted: {done.stderr.strip()[-500:]}")
 
     def command(self) -> list[str]:
-        return [*self._java("-Xmx512m"), "kafka.Kafka", str(self._properties)]
+        return [*self._java("-Xmx1g" if self._steady else "-Xmx512m"), "kafka.Kafka", str(self._properties)]
 
     def ready(self) -> bool:
         return ping.kafka_answers(HOST, self.port)
 
     def _java(self, heap: str) -> list[str]:
-        # Serial collection and the first compiler tier alone: the broker shares two cores with what it serves.
-        quick = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-        return ["java", "-Xms64m", heap, *quick, "-cp", f"{self.jars}/*"]
+        # Serial collection, and mostly the first compiler tier alone: the broker shares two cores with what it serves.
+        tiers = [] if self._steady else ["-XX:TieredStopAtLevel=1"]
+        options = ["-XX:+UseSerialGC", *tiers, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+        return ["java", "-Xms64m", heap, *options, "-cp", f"{self.jars}/*"]
 
     def _settings(self) -> str:
         lines = {

@@ -23,6 +23,7 @@ from loadtest import small
 from loadtest.changelogs import kept
 from loadtest.kafka import kafka_version
 from loadtest.machine import commit, machine
+from loadtest.processes import resident_kib
 from loadtest.systems import System, system
 
 FORGOTTEN_S = 90.0
@@ -112,16 +113,6 @@ async def _rows(running: System, http: httpx.AsyncClient) -> dict[str, int]:
         if float(rows[0]):
             found[stage] = int(float(rows[0]))
     return found
-
-
-def resident_kib(pids: dict[str, int]) -> dict[str, int]:
-    """The resident memory of each process, in KiB."""
-    return {name: _status(pid, "VmRSS") for name, pid in pids.items()}
-
-
-def _status(pid: int, field: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
 
 
 def _compared(first: dict[str, int], last: dict[str, int]) -> dict[str, Any]:

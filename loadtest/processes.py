@@ -18,6 +18,16 @@ def cpu_s(pids: Mapping[str, int]) -> dict[str, float]:
     return found
 
 
+def resident_kib(pids: Mapping[str, int]) -> dict[str, int]:
+    """The resident memory of each process, in KiB."""
+    return {name: _status(pid, "VmRSS") for name, pid in pids.items()}
+
+
+def _status(pid: int, field: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
+
+
 def spent_s(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """What each process used between two looks."""
     return {name: after[name] - before[name] for name in before if name in after}

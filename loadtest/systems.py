@@ -39,11 +39,12 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Care:
-    """How many gateways there are, and what the supervisor is told (see there)."""
+    """How many gateways there are, what the supervisor is told, and how the broker is compiled (see there)."""
 
     gateways: int = 1
     progress: Progress | None = None
     sound_after_s: float = SOUND_AFTER_S
+    steady: bool = False
 
 
 @asynccontextmanager
@@ -66,7 +67,7 @@ async def system(
         Unavailable: this machine cannot run Apache Kafka.
         PartFailed: a part did not start.
     """
-    kafka, valkey = Kafka(folder / "kafka"), Valkey("valkey", folder / "valkey")
+    kafka, valkey = Kafka(folder / "kafka", steady=care.steady), Valkey("valkey", folder / "valkey")
     try:
         await asyncio.gather(asyncio.to_thread(kafka.start), asyncio.to_thread(valkey.start))
         topics = _topics(pipeline)
