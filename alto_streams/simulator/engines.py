@@ -17,7 +17,7 @@ from alto_streams.simulator.placing import EngineLoad
 from alto_streams.simulator.words import SimulatedSystem
 
 QUIET_S = 5.0  # a worker with nothing to say for so long tells the home that it is there
-ASKED_AT_LEAST = 16  # a worker looks at the clock after so many tokens, however long the line
+LOOK_S = 1.0  # how often a worker looks at the clock
 MOST_PLANS = 10_000
 
 _decode_work = decoder(Work)
@@ -40,6 +40,8 @@ class Engines:
         self._batches = [Batch(system.timing) for _ in range(system.engines)]
         self._loads = [EngineLoad() for _ in self._batches]
         self._stepping = [False for _ in self._batches]
+        self._looked_s = [0.0 for _ in self._batches]
+        self._running: list[dict[_Run, None]] = [{} for _ in self._batches]
         self._runs: dict[str, dict[tuple[str, str], _Run]] = {}
         self._cancelled: dict[str, list[Cancelled]] = {}
         self._plans: dict[tuple[object, ...], tuple[object, _Plan]] = {}
@@ -67,6 +69,7 @@ class Engines:
             run.finish(End(Status.FAILED, "rejected", error.cause))
             return
         self._runs.setdefault(work.request, {})[work.stage, work.path] = run
+        self._running[engine][run] = None
         self._batches[engine].submit(run, job, marks=marks)
         if not self._stepping[engine]:
             self._stepping[engine] = True
@@ -128,6 +131,10 @@ class Engines:
             if progress.last:
                 self._forget(run)
                 run.finish(None)
+        if self._clock.now_s - self._looked_s[engine] > LOOK_S:
+            self._looked_s[engine] = self._clock.now_s
+            for run in self._running[engine]:
+                run.look()
         # What follows from these tokens at this very moment is in time for the next step.
         self._clock.at(self._clock.now_s, self._step, engine, last=True)
 
@@ -137,6 +144,7 @@ class Engines:
 
     def _forget(self, run: _Run) -> None:
         self._loads[run.engine].calls -= 1
+        del self._running[run.engine][run]
         runs = self._runs[run.work.request]
         del runs[run.work.stage, run.work.path]
         if not runs:
@@ -162,6 +170,11 @@ class _Run:
             self._add(Piece("".join(new), count=len(new)))
         self._done = done
 
+    def look(self) -> None:
+        """Tell the home that it goes on, if that has heard nothing for a while: a line is long, or the engine slow."""
+        if self._begun and self._clock.now_s - self._told_s > QUIET_S:
+            self._chunk(Gathered(), None)
+
     def finish(self, refused: End | None) -> None:
         """It has ended; or it never began, since the engine refuses the call."""
         if refused is None:
@@ -179,12 +192,9 @@ class _Run:
 
     def _add(self, piece: Piece) -> None:
         self._begin()
-        now_s = self._clock.now_s
-        due = self._coalescer.add(piece, int(now_s * 1000))
+        due = self._coalescer.add(piece, int(self._clock.now_s * 1000))
         if due is not None:
             self._chunk(due, None)
-        elif now_s - self._told_s > QUIET_S:
-            self._chunk(Gathered(), None)
 
     def _chunk(self, held: Gathered, end: End | None) -> None:
         work = self.work
@@ -198,12 +208,11 @@ class _Run:
 
 
 def _marks(parts: Sequence[str], flush: str) -> Sequence[int]:
-    """The tokens at which a worker may have something to say. Where nothing but whole lines are published, those that
-    end a line, the first, and so many others that its silence is noticed; else every one."""
+    """The tokens at which a worker may have something to say: where nothing but whole lines are published, the first,
+    and those that end a line; else every one."""
     if flush != "line":
         return ()
-    count = len(parts)
-    return [n for n, part in enumerate(parts, 1) if n == 1 or n == count or n % ASKED_AT_LEAST == 0 or "\n" in part]
+    return [n for n, part in enumerate(parts, 1) if n == 1 or n == len(parts) or "\n" in part]
 
 
 def _covers(scope: Cancelled, stage: str, path: str) -> bool:

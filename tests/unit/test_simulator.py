@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from alto_streams.models.simulated import Timing
 from alto_streams.parsers import JsonLines, Lines
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.records import Call, Message, Mode, Status
@@ -22,6 +23,7 @@ from alto_streams.simulator import (
     least_calls,
     simulate,
 )
+from alto_streams.tables.calls import Limits
 
 
 class Question(Record):
@@ -205,6 +207,13 @@ def test_whoever_stops_listening_leaves_nothing_behind() -> None:
     outcomes = simulate(pipeline_with(), some(), SimulatedSystem(script))
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
+
+
+def test_a_slow_engine_is_not_taken_for_a_silent_one() -> None:
+    system = SimulatedSystem(script, timing=Timing(base_s=12.0), limits=Limits(max_attempts=2, silence_ms=30_000))
+    (outcome,) = simulate(pipeline_with(Instant), some(1), system)
+    assert outcome.result == b'{"good":[true,true,true],"failures":0}'
+    assert outcome.done_s == pytest.approx(12 * 15, rel=0.01)  # tokens: five of the points, ten of the last verdict
 
 
 def test_a_policy_decides_which_engine_takes_a_call() -> None:
