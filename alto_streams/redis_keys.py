@@ -1,7 +1,9 @@
 """The names in Redis, shared by the egress that writes them and the gateways that read them.
 
-    alto:{<request>}:events            stream; entry id `<offset>-1`, fields `kind` and `data`
-    alto:{<request>}:seen              hash; (kind, stage, path) -> last number, `done` -> offset of the last event
+    alto:{<request>}:events            stream; entry id `<offset>-1`, fields `kind` and `data`; and a channel, on which
+                                       each entry is told as it is added: `<id> <id of the one before> <kind> <data>`
+    alto:{<request>}:seen              hash; (kind, stage, path) -> last number, `last` -> id of the last entry,
+                                       `done` -> that of the last event
     alto:{<request>}:request           hash; `pipeline`
     alto:idempotency:<pipeline>:<h>    string; `<request> <digest of the body> sent|pending`
     alto:egress:<pipeline>:<partition> string; the last offset of `results.<pipeline>` that is in Redis
@@ -20,7 +22,7 @@ DATA = b"data"
 
 
 def events_key(request: str) -> str:
-    """The stream of a request's client events."""
+    """The stream of a request's client events, and the channel that tells of them."""
     return f"alto:{{{request}}}:events"
 
 
@@ -50,5 +52,6 @@ def entry_id(offset: int) -> str:
 
 
 def offset_of(entry: bytes) -> int:
-    """The offset in `results` of a stream entry."""
-    return int(entry.split(b"-", 1)[0])
+    """The offset in `results` of a stream entry; -1 of what is below every event."""
+    offset, half = entry.split(b"-", 1)
+    return int(offset) if half != b"0" else -1

@@ -34,23 +34,29 @@ PUBLISH = """
 local most, idle_s, done_s, pipeline = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local replies, key = {}, 1
 
+local function last_of(events)
+  local entries = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)
+  return entries[1] and entries[1][1] or '0-0'
+end
+
 local function add(events, seen, request, entries)
   local added, ttl = 0, idle_s
   for _, entry in ipairs(entries) do
     local id, kind, data, identity, number = unpack(entry)
-    local before = redis.call('HMGET', seen, identity, 'done')
+    local before = redis.call('HMGET', seen, identity, 'done', 'last')
     if not before[2] and (not before[1] or tonumber(before[1]) < number) then
+      local follows = before[3] or last_of(events)
       local reply = redis.pcall('XADD', events, 'MAXLEN', '~', most, id, 'kind', kind, 'data', data)
       if type(reply) == 'table' and reply.err then
         if not string.find(reply.err, 'equal or smaller') then return reply end
       else
         added = added + 1
+        redis.call('HSET', seen, identity, number, 'last', id)
         if kind == 'done' then
           ttl = done_s
-          redis.call('HSET', seen, identity, number, 'done', id)
-        else
-          redis.call('HSET', seen, identity, number)
+          redis.call('HSET', seen, 'done', id)
         end
+        redis.call('PUBLISH', events, id .. ' ' .. follows .. ' ' .. kind .. ' ' .. data)
       end
     end
   end

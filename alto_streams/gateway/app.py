@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from alto_streams.gateway.live import Live
 from alto_streams.gateway.metrics import Metrics
 from alto_streams.gateway.ports import PipelineInfo, RequestLog
 from alto_streams.gateway.problems import install_problems
@@ -29,13 +30,14 @@ def create_gateway(settings: Settings, pipelines: Mapping[str, PipelineInfo], lo
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        store = Store(settings)
-        app.state.service = Service(settings, pipelines, log, store, metrics)
+        store, live = Store(settings), Live(settings)
+        app.state.service = Service(settings, pipelines, log, store, live, metrics)
         await log.start()
         try:
             yield
         finally:
             await log.stop()
+            await live.stop()
             await store.stop()
 
     app = FastAPI(title="alto_streams", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)

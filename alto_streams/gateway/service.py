@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from alto_streams.ancestry import parse_path
+from alto_streams.gateway.live import Live
 from alto_streams.gateway.metrics import Metrics
 from alto_streams.gateway.ports import PipelineInfo, RequestLog
 from alto_streams.gateway.problems import Problem, unreachable
@@ -71,6 +72,7 @@ class Service:
     pipelines: Mapping[str, PipelineInfo]
     log: RequestLog
     store: Store
+    live: Live
     metrics: Metrics
     recent: OrderedDict[str, str] = field(default_factory=OrderedDict)
     open_streams: int = 0

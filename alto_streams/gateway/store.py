@@ -21,8 +21,8 @@ from alto_streams.request_ids import created_ms
 from alto_streams.settings import Settings
 
 ANSWER_S = 2.0
-BLOCK_MS = 5_000
-EVENTS_PER_READ = 256
+FIRST_READ, EVENTS_PER_READ = 16, 256
+CHARS_PER_READ = 262_144  # of these events, what a gateway keeps for a client that has not taken them
 CONNECTIONS = 64
 PROBE = "alto:probe"
 REMEDY = "start it (`alto-streams up`) or point ALTO_REDIS at it"
@@ -48,7 +48,7 @@ class Known:
 
 
 class Store:
-    """Short commands share a small pool; each open event stream that waits has a connection of its own.
+    """Short commands over a small pool of connections; `live.py` has one for what comes while clients listen.
 
     Every method raises `PartDown` when Redis does not answer within its bound.
     """
@@ -56,13 +56,11 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         self._address = redacted(settings.redis)
         self._settings = settings
-        self._quick = _client(settings.redis, CONNECTIONS, ANSWER_S)
-        self._tails = _client(settings.redis, settings.max_streams, ANSWER_S + BLOCK_MS / 1000)
+        self._quick = _client(settings.redis)
 
     async def stop(self) -> None:
         """Closes all connections."""
         await self._quick.aclose()
-        await self._tails.aclose()
 
     async def down(self) -> PartDown | None:
         """Why Redis cannot be reached now; None when it answers."""
@@ -117,7 +115,7 @@ class Store:
             pipeline, first, last, about = await calls.execute(raise_on_error=False)
         for reply in (pipeline, first, last):
             if isinstance(reply, Exception):
-                raise self._down(reply)
+                raise unreachable(self._address, reply)
         if pipeline is None and not first:
             return None
         is_trimmed = isinstance(about, dict) and about["entries-added"] > about["length"]
@@ -128,33 +126,56 @@ class Store:
             _stored(*last[0]) if last else None,
         )
 
-    async def read(self, request: str, after: int) -> list[Stored]:
-        """The next events after offset `after`; waits for the first up to 5 s; may be empty."""
-        key = events_key(request)
-        async with self._answering(BLOCK_MS / 1000):
-            reply: Any = await self._tails.xread({key: entry_id(after)}, count=EVENTS_PER_READ, block=BLOCK_MS)
+    async def read(self, request: str, after: int, count: int = EVENTS_PER_READ) -> list[Stored]:
+        """The next events after offset `after`, at most `count`; may be empty."""
+        async with self._answering():
+            reply: Any = await self._quick.xread({events_key(request): entry_id(after)}, count=count)
         return [_stored(*entry) for _, entries in reply or [] for entry in entries]
 
     @asynccontextmanager
-    async def _answering(self, extra_s: float = 0.0) -> AsyncIterator[None]:
+    async def _answering(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(extra_s + 2 * ANSWER_S):
+            async with asyncio.timeout(2 * ANSWER_S):
                 yield
         except (RedisError, OSError, TimeoutError) as error:
-            raise self._down(error) from None
-
-    def _down(self, error: Exception) -> PartDown:
-        return PartDown("redis", self._address, f"no answer ({type(error).__name__})", REMEDY)
+            raise unreachable(self._address, error) from None
 
 
-def _client(url: str, connections: int, timeout_s: float) -> Redis:
+class Portion:
+    """How much of a stream is read at once: few events where they are large, since a slow client holds them up.
+
+    Redis counts events and not bytes, so the first reads are small, and what is too much is read again later.
+    """
+
+    def __init__(self) -> None:
+        self.count = FIRST_READ
+
+    def of(self, events: list[Stored]) -> tuple[list[Stored], bool]:
+        """What is kept of a read of `count` events, at least one; and whether more may be waiting in Redis."""
+        chars = 0
+        for number, event in enumerate(events):
+            chars += len(event.data)
+            if chars > CHARS_PER_READ and number:
+                self.count = number
+                return events[:number], True
+        is_behind = len(events) == self.count
+        self.count = min(EVENTS_PER_READ, 2 * self.count)
+        return events, is_behind
+
+
+def unreachable(address: str, error: Exception) -> PartDown:
+    """What a client is told of a Redis that does not answer."""
+    return PartDown("redis", address, f"no answer ({type(error).__name__})", REMEDY)
+
+
+def _client(url: str) -> Redis:
     # One retry without a wait: it finds out that a pooled connection is from before a restart.
     pool = BlockingConnectionPool.from_url(
         url,
         protocol=2,
-        max_connections=connections,
+        max_connections=CONNECTIONS,
         timeout=ANSWER_S,
-        socket_timeout=timeout_s,
+        socket_timeout=ANSWER_S,
         socket_connect_timeout=ANSWER_S,
         retry=Retry(NoBackoff(), 1),
     )
