@@ -11,7 +11,7 @@ from sse_starlette import ServerSentEvent
 
 from alto_streams.gateway.problems import Problem
 from alto_streams.gateway.service import Service
-from alto_streams.gateway.store import Store, Stored
+from alto_streams.gateway.store import Known, Store, Stored
 from alto_streams.gateway.tail import Tail
 from alto_streams.parts import Backoff, PartDown
 from alto_streams.records import EventKind
@@ -44,11 +44,13 @@ def parse_last_event_id(header: str | None, query: str | None) -> int:
     return int(given)
 
 
-async def event_stream(service: Service, request: str, after: int) -> AsyncIterator[ServerSentEvent | bytes]:
+async def event_stream(
+    service: Service, request: str, after: int, known: Known | None = None
+) -> AsyncIterator[ServerSentEvent | bytes]:
     """The request's events after offset `after`, each once and in order, up to and including `done`.
 
     What the client has not taken yet waits in Redis. While Redis cannot be reached, a comment line says so. Ends
-    without `done` when the request is past the horizon and has no events.
+    without `done` when the request is past the horizon and has no events. `known`: of a moment ago.
     """
     store, metrics, backoff = service.store, service.metrics, Backoff()
     service.open_streams += 1
@@ -60,8 +62,9 @@ async def event_stream(service: Service, request: str, after: int) -> AsyncItera
                 try:
                     # What was trimmed is only missed by a client that is behind.
                     is_behind = tail.is_behind
-                    if is_behind and (gap := await _gap(store, request, after)) is not None:
+                    if is_behind and (gap := _gap(known or await store.known(request), after)) is not None:
                         yield gap
+                    known = None
                     events = await tail.next(after)
                     if not events and await _is_past(store, request, service.settings.horizon_s):
                         return
@@ -100,9 +103,8 @@ def _framed(events: list[Stored]) -> Iterator[tuple[bytes, int]]:
         yield "".join(frames).encode(), len(frames)
 
 
-async def _gap(store: Store, request: str, after: int) -> ServerSentEvent | None:
+def _gap(known: Known | None, after: int) -> ServerSentEvent | None:
     """An event without an id that says what is missing, when the bounded stream no longer reaches back to `after`."""
-    known = await store.known(request)
     if known is None or known.first is None or not known.is_trimmed or known.first <= after:
         return None
     detail = {"after": after, "next": known.first}

@@ -117,7 +117,7 @@ class Live:
                     await connection.send_command("SUBSCRIBE", *self._listeners, check_health=False)
                 backoff.reset()
                 await self._hear(connection)
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, ValueError) as error:  # the last: somebody else has published there
                 self._lost(error)
             finally:
                 self._connection = None

@@ -80,7 +80,7 @@ async def events(
         detail = f"{service.settings.max_streams} event streams are open here (ALTO_MAX_STREAMS)"
         raise Problem(503, "too-many-streams", detail, retry_after_s=2)
     return EventSourceResponse(
-        event_stream(service, request_id, after),
+        event_stream(service, request_id, after, known),
         ping=service.settings.keepalive_s,
         send_timeout=SEND_TIMEOUT_S,  # a client that takes nothing for so long is gone
         sep="\n",
