@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from alto_streams.gateway.live import Live
 from alto_streams.gateway.metrics import Metrics
@@ -22,6 +25,9 @@ from alto_streams.settings import Settings
 API_VERSION = "1"
 DESCRIPTION = "Submit a request to a pipeline of language models, and hear its partial outputs as they come."
 SHUTDOWN_S = 5
+# Of what waits for one client, this much in the system's buffer and as much in the process; the rest waits in Redis.
+# A client that is slow would seem to take nothing at all, until a part of a larger buffer is free.
+UNSENT_BYTES = 8_192
 
 
 def create_gateway(settings: Settings, pipelines: Mapping[str, PipelineInfo], log: RequestLog) -> FastAPI:
@@ -49,12 +55,20 @@ def create_gateway(settings: Settings, pipelines: Mapping[str, PipelineInfo], lo
     return app
 
 
+class _Connection(H11Protocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=UNSENT_BYTES)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
 def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
     """A server for the app at `host:gateway_port`; `await server.serve()` runs it until SIGINT or SIGTERM."""
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.gateway_port,
+        http=_Connection,
         ws="none",
         log_config=None,
         access_log=False,
