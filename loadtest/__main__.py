@@ -21,6 +21,7 @@ from loadtest.limit_cli import register as register_limit
 from loadtest.memory import MemoryFailed
 from loadtest.memory import measure as measure_memory
 from loadtest.report_cli import register as register_report
+from loadtest.slow_cli import register as register_slow
 
 FAILED = (CancelFailed, HopFailed, MemoryFailed, PartFailed, Unavailable)
 
@@ -96,6 +97,7 @@ register(cli)
 register_limit(cli)
 register_compare(cli)
 register_report(cli)
+register_slow(cli)
 
 
 if __name__ == "__main__":
