@@ -34,6 +34,7 @@ from alto_streams.agents.stage import StageAgent
 from alto_streams.agents.warmup import warm_up
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.models.registry import engine_for
+from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.pipeline import Pipeline, load_pipelines
 from alto_streams.records import Event, Poison, decoder
 from alto_streams.request_ids import created_ms
@@ -115,10 +116,10 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
         for partition in lost:
             shell.give_up(partition)
 
-    _pumped(app, topic_names.home_topic(pipeline.name, stage), shell.handle)
+    pumped(app, topic_names.home_topic(pipeline.name, stage), shell.handle)
     app.hold(topic_names.home_topic(pipeline.name, stage), shell.held, shell.save)
     if stage == pipeline.root:
-        _pumped(
+        pumped(
             app,
             topic_names.requests_topic(pipeline.name),
             RequestAgent(pipeline, lambda outs: app.sender.send_all(outs)).handle,
@@ -135,35 +136,41 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
 
 def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) -> App:
     """The LM workers of one model: in front of one engine, for all stages that use it."""
-    engine = engine_for(_target(config, model), config)
+    engine, registry = engine_for(_target(config, model), config), CollectorRegistry()
+    if isinstance(engine, ScriptedEngine):
+        used = Gauge("alto_simulated_engine_cpu_seconds", "Processor time of the engine's own clock", registry=registry)
+        used.set_function(lambda: engine.cpu_s)
     slots = engine.capabilities.slots
     app = new_app(
-        topic_names.model_app(model), config, max_poll_records=64, in_flight=slots, wait_empty=False, standby_replicas=1
+        *(topic_names.model_app(model), config),
+        max_poll_records=64,
+        in_flight=slots,
+        wait_empty=False,
+        standby_replicas=1,
+        registry=registry,
     )
     topics = [topic_names.work_topic(pipeline.name, stage) for pipeline, stage in stages]
     control = ControlLog.of(config, sorted({pipeline.name for pipeline, _ in stages}))
     warm = asyncio.Event()
 
-    @app.agent(app.topic(*topics, key_serializer="raw", value_serializer="raw"))  # type: ignore[untyped-decorator]
-    async def work(stream: Any) -> None:
+    async def work() -> None:
         agent = LMAgent(engine, control, app.sender)
         control.on_over = agent.on_over
         app.watch.excuse, app.watch.moves = lambda: agent.waits_for, lambda: agent.moves
-        pool = Pool(agent, slots, app.sender.send_all)
+        pool = Pool(agent, slots, app.sender.send_all, app.consumer)
         try:
             await control.start()
             if not warm.is_set():
                 await warm_up(engine, stages)
                 warm.set()
-            await pool.run(stream)
-        except Exception as error:  # without its agent the worker would keep its partitions, and do nothing for them
-            await app.crash(error)
-            raise
+            with app.consumer.feeding(topics, pool):
+                await asyncio.Event().wait()
         finally:
             await pool.stop()
             await control.stop()
             await engine.close()
 
+    app.feed(topics, work)
     serve_readiness(app, lambda: None if warm.is_set() else "the engine's prefix cache is being filled")
     return app
 
@@ -200,28 +207,23 @@ def egress_app(config: Settings, pipeline: Pipeline) -> App:
         await client.aclose()
 
     app.on_before_shutdown.connect(close)
-    _pumped(app, topic_names.results_topic(pipeline.name), publish)
+    pumped(app, topic_names.results_topic(pipeline.name), publish)
     serve_readiness(app)
     return app
 
 
-def _pumped(app: App, topic: str, handle: Callable[[int, list[Polled]], Any]) -> None:
-    """An agent that hands the records of a topic to `handle`, in batches, and acknowledges what it returns from."""
+def pumped(app: App, topic: str, handle: Callable[[int, list[Polled]], Any]) -> None:
+    """Hands the records of a topic to `handle`, in batches, and acknowledges what it returns from."""
 
-    async def agent(stream: Any) -> None:
-        pump = Pump(handle)
-        running = asyncio.ensure_future(pump.run(stream))
-        broken = pump.broken
+    async def work() -> None:
+        pump = Pump(handle, app.consumer)
         try:
-            await asyncio.wait({running, broken}, return_when=asyncio.FIRST_COMPLETED)
-            error = broken.exception() if broken.done() else running.exception()
-            if error is not None:  # without its agent the worker would keep its partitions, and do nothing for them
-                await app.crash(error)
+            with app.consumer.feeding([topic], pump):
+                await pump.broken
         finally:
-            running.cancel()
             await pump.stop()
 
-    app.agent(app.topic(topic, key_serializer="raw", value_serializer="raw"), name=f"{app.conf.id}.{topic}")(agent)
+    app.feed([topic], work)
 
 
 def _place(config: Settings, pipeline: Pipeline) -> Place:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from mode.utils.futures import notify
 
 from alto_streams.fetching import Fetching
 from alto_streams.gate import Gate
+from alto_streams.handover import Taker
 from alto_streams.producer import Producer, faust_log
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def __init__(self, transport: Any, callback: Callable[[Any], Any], *args: Any, **kwargs: Any) -> None:
         self.gate = Gate(transport.app.held)
-        self.finished = 0  # records, since the start
+        self.finished_count = 0  # records, since the start
+        self._takers: dict[str, Taker] = {}
         self._acks_enabled = transport.app.topics.acks_enabled_for
         self._conduct = callback
         super().__init__(transport, self._deliver, *args, **kwargs)
@@ -60,26 +63,65 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 if not self.flow_active:
                     await self.wait(self.can_resume_flow)
                     continue
-                generation = self.app.consumer_generation_id
+                generation = self.generation
                 for tp, records in (await self._thread.getmany(self._wanted(), POLL_S)).items():
-                    await self._hand_on(tp, records, generation)
+                    if tp.topic in self._takers:
+                        self._hand_over(tp, records, generation)
+                    else:
+                        await self._hand_on(tp, records, generation)
                 await asyncio.sleep(0)
-        except self.consumer_stopped_errors:
+        except (asyncio.CancelledError, *self.consumer_stopped_errors):
             if not self.app.should_stop:
                 raise
 
     def _wanted(self) -> set[TP]:
         """The partitions that records may be handed on from."""
         if self.app.tables.recovery.completed.is_set():
-            return set(self._active_partitions)
+            return {tp for tp in self._active_partitions if tp.topic not in self.app.fed or self._may_take(tp.topic)}
         # Faust lets sources flow before it has sought to what is committed, and then empties the queues: what was
         # fetched and handed on in between would be lost.
         return {tp for tp in self._active_partitions if self._is_changelog_tp(tp)}
 
+    def _may_take(self, topic: str) -> bool:
+        taker = self._takers.get(topic)
+        return taker is not None and not taker.is_full
+
+    @contextmanager
+    def feeding(self, topics: Sequence[str], taker: Taker) -> Iterator[None]:
+        """Hands the records of topics in `app.fed` to `taker` meanwhile: whole batches, past Faust's streams."""
+        self._takers.update(dict.fromkeys(topics, taker))
+        self.wake()
+        try:
+            yield
+        finally:
+            for topic in topics:
+                del self._takers[topic]
+
+    def _hand_over(self, tp: TP, records: Sequence[Any], generation: int) -> None:
+        if self.flow_active and self.generation == generation:
+            for record in records:
+                self.gate.deliver(tp, record.offset, generation)
+            self._takers[tp.topic].take(generation, records)
+
+    @property
+    def generation(self) -> int:
+        """The group's, as Faust knows it."""
+        return int(self.app.consumer_generation_id)
+
+    def finished(self, topic: str, partition: int, offsets: Iterable[int], generation: int) -> None:
+        """Records that were handed over are done with; those of an older assignment change nothing."""
+        tp = TP(topic, partition)
+        self.finished_count += sum(self.gate.finish(tp, offset, generation) for offset in offsets)
+        notify(self._waiting_for_ack)
+
+    def wake(self) -> None:
+        """What may be fetched has changed."""
+        self._thread.wake()
+
     async def _hand_on(self, tp: TP, records: Iterable[Any], generation: int) -> None:
         self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
         for count, record in enumerate(records, 1):
-            if not self.flow_active or self.app.consumer_generation_id != generation:
+            if not self.flow_active or self.generation != generation:
                 return
             read = self._read_offset[tp]
             if read is None or record.offset >= read:
@@ -92,22 +134,22 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def stop_flow(self) -> None:
         """Lets nothing more be handed on."""
         super().stop_flow()
-        self._thread.wake()
+        self.wake()
 
     def resume_flow(self) -> None:
         """Hands on again."""
         super().resume_flow()
-        self._thread.wake()
+        self.wake()
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Fetches from these partitions again."""
         super().resume_partitions(set(tps))
-        self._thread.wake()
+        self.wake()
 
     def on_buffer_drop(self, tp: TP) -> None:
         """A stream of this partition has room again."""
         super().on_buffer_drop(tp)
-        self._thread.wake()
+        self.wake()
 
     async def verify_all_partitions_active(self) -> None:
         """Nothing: the watchdog tells of a worker that stands still, and ends it."""
@@ -128,7 +170,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 message.tp, message.offset, message.generation_id
             )
             self._n_acked += changed
-            self.finished += changed
+            self.finished_count += changed
             notify(self._waiting_for_ack)
             return bool(changed)
 
@@ -163,12 +205,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def wait_empty(self) -> None:
         """Waits until what was begun is finished and stored, at most half the rebalance timeout, and commits it."""
         deadline = monotonic() + self.app.conf.broker_rebalance_timeout / 2
-        self._clean_unacked_messages()
-        while self._unacked_messages and not self.should_stop and monotonic() < deadline:
+        while self._is_busy() and not self.should_stop and monotonic() < deadline:
             await self._wait_for_ack(timeout=1)
-            self._clean_unacked_messages()
         await self.app.settle()
         await self.commit_and_end_transactions()
+
+    def _is_busy(self) -> bool:
+        self._clean_unacked_messages()
+        return bool(self._unacked_messages) or any(taker.held for taker in self._takers.values())
 
     async def commit_and_end_transactions(self) -> None:
         """Commits all that is finished by now, after a commit under way: that one may have begun earlier."""

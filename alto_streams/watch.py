@@ -107,7 +107,7 @@ class Watch:
         lag: int | None
         consumer = self._consumer
         moved = (
-            consumer.finished,
+            consumer.finished_count,
             self._app.consumer_generation_id,
             sum(list(self._recovery.active_offsets.values())),
             self.moves(),

@@ -11,7 +11,7 @@ import logging
 import shutil
 import socket
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,6 +45,7 @@ class App(faust.App):  # type: ignore[misc]
         self.fetch_max_wait_ms = config.fetch_max_wait_ms
         self.fence = Fence(app_id, config.session_timeout_s)
         self._holding: dict[str, tuple[Callable[[int], int | None], Callable[[], Awaitable[None]]]] = {}
+        self.fed: set[str] = set()
         # A silent engine is given up after `silence_s`, and that counts as progress: it must come first.
         patience_s = max(config.watchdog_s, 2 * config.silence_s) if config.watchdog_s else 0.0
         self.watch = Watch(self, app_id, config.broker, patience_s)
@@ -54,6 +55,22 @@ class App(faust.App):  # type: ignore[misc]
     def sender(self) -> Sender:
         """Sends straight through the idempotent producer, once the app has started."""
         return cast(Sender, self.producer.sender)
+
+    def feed(self, topics: Sequence[str], work: Callable[[], Awaitable[None]]) -> None:
+        """Subscribes to topics whose records `work` takes itself (`consumer.feeding`); it runs as long as the worker.
+
+        What it raises ends the worker, which would otherwise keep its partitions and do nothing for them.
+        """
+        self.fed.update(topics)
+
+        async def agent(_: Any) -> None:  # Faust subscribes to what its stream is of, and nothing flows through that
+            try:
+                await work()
+            except Exception as error:
+                await self.crash(error)
+
+        source = self.topic(*topics, key_serializer="raw", value_serializer="raw")
+        self.agent(source, name=f"{self.conf.id}.{topics[0]}")(agent)
 
     def hold(self, topic: str, held: Callable[[int], int | None], settle: Callable[[], Awaitable[None]]) -> None:
         """Offsets of `topic` wait for more than that their records are finished."""

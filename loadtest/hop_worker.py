@@ -12,10 +12,10 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import Any
 
-from alto_streams.agents.pump import Polled, Pump
+from alto_streams.agents.pump import Polled
 from alto_streams.agents.readiness import serve_readiness
+from alto_streams.app import pumped
 from alto_streams.settings import settings
 from alto_streams.worker import new_app
 
@@ -44,14 +44,5 @@ def write() -> None:
     part.rename(OUT)
 
 
-@app.agent(app.topic(TOPIC, key_serializer="raw", value_serializer="raw"))  # type: ignore[untyped-decorator]
-async def receive(stream: Any) -> None:
-    """The same path that a stage agent's records take."""
-    pump = Pump(handle)
-    try:
-        await pump.run(stream)
-    finally:
-        await pump.stop()
-
-
+pumped(app, TOPIC, handle)  # the same path that a stage agent's records take
 serve_readiness(app)

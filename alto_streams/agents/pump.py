@@ -1,7 +1,7 @@
-"""From a Faust stream to batches: takes what has been polled, partition by partition, and acknowledges it in order.
+"""From fetched records to batches: what has come of a partition is worked on together, and acknowledged in order.
 
-Faust hands records out one at a time. Whatever has arrived while a batch was being worked on makes up the next one, so
-batches are as small as the load allows, and nothing waits for a batch to fill.
+Whatever has arrived while a batch was being worked on makes up the next one, so batches are as small as the load
+allows, and nothing waits for a batch to fill.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice, takewhile
+from typing import NamedTuple
 
 from alto_streams.errors import Fenced
+from alto_streams.handover import Fetched, Giver
 from alto_streams.parts import Backoff
 
 log = logging.getLogger(__name__)
@@ -40,28 +42,31 @@ class Pump:
     No batch of a partition is begun before the one in front of it is done: a row that had taken a later record would
     never take the earlier one when that came again. So a batch that was `Fenced` is tried again until the group has
     another generation; what an older one has delivered is left out, since it is delivered again, here or elsewhere.
+
+    `broken` gets what `handle` raised, other than `Fenced`; nothing is begun then.
     """
 
-    def __init__(self, handle: Handle, at_most: int = 2048) -> None:
-        self._handle, self._at_most = handle, at_most
-        self._waiting: dict[int, deque[Any]] = {}
+    def __init__(self, handle: Handle, giver: Giver, at_most: int = 2048) -> None:
+        self._handle, self._giver, self._at_most = handle, giver, at_most
+        self._waiting: dict[int, deque[tuple[int, Polled]]] = {}  # with the generation that each came under
         self._working: dict[int, asyncio.Task[None]] = {}
-        self._room = asyncio.Condition()
-        self._held = 0
-        self._generation: Callable[[], int] = lambda: 0
-        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.held = 0
+        self.broken: asyncio.Future[None] = self._loop.create_future()
 
-    async def run(self, stream: Any) -> None:
-        """The body of a Faust agent. `broken` gets what `handle` raised, other than `Fenced`; nothing is begun then."""
-        self._generation = lambda: int(stream.app.consumer_generation_id)
-        async for event in stream.noack().events():
-            async with self._room:
-                await self._room.wait_for(lambda: self._held < self._at_most)
-            self._held += 1
-            partition = event.message.partition
-            self._waiting.setdefault(partition, deque()).append(event)
-            if partition not in self._working and not self.broken.done():
-                self._working[partition] = asyncio.get_running_loop().create_task(self._drain(partition))
+    @property
+    def is_full(self) -> bool:
+        """Whether as many records wait or are worked on as may be."""
+        return self.held >= self._at_most
+
+    def take(self, generation: int, records: Sequence[Fetched]) -> None:
+        """Records of one partition, to be worked on behind those that it has given before."""
+        partition = records[0].partition
+        waiting = self._waiting.setdefault(partition, deque())
+        waiting.extend((generation, polled_of(record)) for record in records)
+        self.held += len(records)
+        if partition not in self._working and not self.broken.done():
+            self._working[partition] = self._loop.create_task(self._drain(partition))
 
     async def stop(self) -> None:
         """Give up what is being worked on: its records are unacknowledged and come again."""
@@ -74,11 +79,15 @@ class Pump:
         waiting = self._waiting[partition]
         try:
             while waiting:
-                events = [waiting.popleft() for _ in range(min(BATCH, len(waiting)))]
+                generation = waiting[0][0]
+                same = takewhile(lambda one: one[0] == generation, islice(waiting, BATCH))  # noqa: B023
+                batch = [each for _, each in same]
+                for _ in batch:
+                    waiting.popleft()
                 try:
-                    await self._finish(partition, events)
+                    await self._finish(partition, generation, batch)
                 finally:
-                    await self._let_go(len(events))
+                    self._let_go(len(batch))
         except Exception as error:
             log.exception("partition %d cannot go on", partition)
             if not self.broken.done():
@@ -86,30 +95,29 @@ class Pump:
         finally:
             del self._working[partition]
 
-    async def _finish(self, partition: int, events: list[Any]) -> None:
+    async def _finish(self, partition: int, generation: int, batch: list[Polled]) -> None:
         backoff = Backoff()
-        while events := [event for event in events if event.message.generation_id == self._generation()]:
+        while generation == self._giver.generation:
             try:
-                await self._handle(partition, [polled_of(event.message) for event in events])
+                await self._handle(partition, batch)
             except Fenced as error:
                 # Another worker may own the partition, as the next generation will tell; or only a heartbeat was late,
                 # and nobody else would ever get these records.
                 wait_s = backoff.next_s()
-                log.warning("%d records of partition %d wait %.1f s: %s", len(events), partition, wait_s, error)
+                log.warning("%d records of partition %d wait %.1f s: %s", len(batch), partition, wait_s, error)
                 await asyncio.sleep(wait_s)
             else:
-                for event in events:
-                    event.ack()
+                self._giver.finished(batch[0].topic, partition, [each.offset for each in batch], generation)
                 return
 
-    async def _let_go(self, count: int) -> None:
-        async with self._room:
-            self._held -= count
-            self._room.notify_all()
+    def _let_go(self, count: int) -> None:
+        was_full = self.is_full
+        self.held -= count
+        if was_full:
+            self._giver.wake()
 
 
-def polled_of(message: Any) -> Polled:
-    """The record of a Faust message. Our topics have no tombstones: one is an empty record, which nothing can read."""
-    key = (message.key or b"").decode(errors="replace")
-    at = (message.topic, message.partition, message.offset, int(message.timestamp * 1000))
-    return Polled(*at, message.value or b"", key)
+def polled_of(record: Fetched) -> Polled:
+    """The record as handlers get it. Our topics have no tombstones: one is an empty record, which nothing can read."""
+    key = (record.key or b"").decode(errors="replace")
+    return Polled(record.topic, record.partition, record.offset, record.timestamp, record.value or b"", key)

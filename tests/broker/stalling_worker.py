@@ -12,7 +12,7 @@ from typing import Any
 
 from alto_streams import watch
 from alto_streams.agents.pump import Polled
-from alto_streams.app import _pumped
+from alto_streams.app import pumped
 from alto_streams.fetching import Fetching
 from alto_streams.settings import settings
 from alto_streams.worker import new_app
@@ -41,4 +41,4 @@ async def fetch_nothing(*_: Any, **__: Any) -> dict[Any, Any]:
     return {}
 
 
-_pumped(app, TOPIC, handle)
+pumped(app, TOPIC, handle)

@@ -7,10 +7,11 @@ hears of it.
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from alto_streams.gate import Gate
+from alto_streams.handover import Taker
 from tests.simulation.log import Place
 from tests.simulation.loop import ProcessLoop
 
@@ -74,60 +75,15 @@ class Group:
             member.loop.call_soon(member.assigned, self._round, self.generation, frozenset(shares[n]))
 
 
-class Message(NamedTuple):
-    """A record as Faust hands it out; the timestamp is in seconds."""
+class Record(NamedTuple):
+    """A record as aiokafka hands it out; the timestamp is in milliseconds."""
 
     topic: str
     partition: int
     offset: int
-    timestamp: float
+    timestamp: int
     key: bytes | None
     value: bytes
-    generation_id: int
-
-
-class Delivered:
-    """A record that has to be acknowledged."""
-
-    __slots__ = ("_consumer", "message")
-
-    def __init__(self, consumer: Consumer, message: Message) -> None:
-        self._consumer, self.message = consumer, message
-
-    def ack(self) -> None:
-        self._consumer.finished(self.message)
-
-
-class Stream:
-    """Stands in for Faust's stream of one or more topics."""
-
-    def __init__(self, consumer: Consumer) -> None:
-        self._loop, self.app = consumer.loop, consumer
-        self._events: deque[Delivered] = deque()
-        self._waiter: Any = None
-
-    def noack(self) -> Stream:
-        return self
-
-    def events(self) -> Stream:
-        return self
-
-    def __aiter__(self) -> Stream:
-        return self
-
-    async def __anext__(self) -> Delivered:
-        while not self._events:
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        return self._events.popleft()
-
-    def put(self, event: Delivered) -> None:
-        self._events.append(event)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def clear(self) -> None:
-        self._events.clear()
 
 
 class Consumer:
@@ -140,21 +96,23 @@ class Consumer:
         self._gate: Gate[Place] = Gate(self.held)
         self._positions: dict[Place, int] = {}
         self._fetching: set[Place] = set()
-        self._streams: dict[str, Stream] = {}
+        self._takers: dict[str, Taker] = {}
 
-    @property
-    def consumer_generation_id(self) -> int:
-        """As Faust's app has it."""
-        return self.generation
-
-    def stream(self, topics: list[str]) -> Stream:
-        """Subscribe to topics."""
-        stream = Stream(self)
+    def subscribe(self, topics: list[str]) -> None:
+        """Hear of records of these topics, to be handed over once there is a taker."""
         for topic in topics:
-            self._streams[topic] = stream
             for partition in range(self._world.log.partitions):
                 self._world.log.follow((topic, partition), self, self._wake)
-        return stream
+
+    def feed(self, topics: list[str], taker: Taker) -> None:
+        """Hand the records of topics to this taker from now on."""
+        self._takers.update(dict.fromkeys(topics, taker))
+        self.wake()
+
+    def wake(self) -> None:
+        """What may be fetched has changed."""
+        for place in sorted(self._positions):
+            self._wake(place)
 
     def revoked(self, round_: int) -> None:
         """A rebalance begins."""
@@ -163,9 +121,6 @@ class Consumer:
         self._round = round_
         self.commit()
         self._stop_polling()
-        if self._world.rng.random() < 0.5:  # else what is queued is handed out still, under the old generation
-            for stream in self._streams.values():
-                stream.clear()
         self.group.gave_up(self, round_)
 
     def assigned(self, round_: int, generation: int, places: frozenset[Place]) -> None:
@@ -200,11 +155,12 @@ class Consumer:
             self._positions[place] = self.group.committed.get(place, 0)
             self._wake(place)
 
-    def finished(self, message: Message) -> None:
-        """A record is acknowledged; now and then what may be committed is."""
-        place = (message.topic, message.partition)
-        if self._gate.finish(place, message.offset, message.generation_id) and self._world.rng.random() < 0.3:
-            self._commit(place)
+    def finished(self, topic: str, partition: int, offsets: Iterable[int], generation: int) -> None:
+        """Records are acknowledged; now and then what may be committed is."""
+        place = (topic, partition)
+        for offset in offsets:
+            if self._gate.finish(place, offset, generation) and self._world.rng.random() < 0.3:
+                self._commit(place)
 
     def commit(self) -> None:
         """Commit all that is finished."""
@@ -227,17 +183,18 @@ class Consumer:
 
     def _fetch(self, place: Place) -> None:
         self._fetching.discard(place)
-        position = self._positions.get(place)
-        if position is None:
-            return
         topic, partition = place
-        for each in self._world.log.read(place, position, self._world.rng.choice((1, 2, 4, 8))):
+        position, taker = self._positions.get(place), self._takers.get(topic)
+        if position is None or taker is None or taker.is_full:
+            return
+        found = self._world.log.read(place, position, self._world.rng.choice((1, 2, 4, 8)))
+        for each in found:
             self._gate.deliver(place, each.offset, self.generation)
-            message = Message(
-                topic, partition, each.offset, each.at_ms / 1000, each.key, each.value or b"", self.generation
+        if found:
+            self._positions[place] = position = found[-1].offset + 1
+            taker.take(
+                self.generation,
+                [Record(topic, partition, each.offset, each.at_ms, each.key, each.value or b"") for each in found],
             )
-            self._streams[topic].put(Delivered(self, message))
-            position = each.offset + 1
-        self._positions[place] = position
         if position < self._world.log.end(place):
             self._wake(place)

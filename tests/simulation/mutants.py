@@ -46,10 +46,9 @@ def row_before_what_it_asks_for(patch: pytest.MonkeyPatch) -> None:
 def offset_before_record(patch: pytest.MonkeyPatch) -> None:
     true = pump.Pump._finish
 
-    async def finish(self: pump.Pump, partition: int, events: list[Any]) -> None:
-        for event in events:
-            event.ack()
-        await true(self, partition, events)
+    async def finish(self: pump.Pump, partition: int, generation: int, batch: list[pump.Polled]) -> None:
+        self._giver.finished(batch[0].topic, partition, [each.offset for each in batch], generation)
+        await true(self, partition, generation, batch)
 
     patch.setattr(pump.Pump, "_finish", finish)
 

@@ -157,8 +157,9 @@ class StageWorker(Worker):
             self.shell.give_up(partition)
 
     def _pump(self, topic: str, handle: Any) -> None:
-        pump = Pump(handle)
-        self.loop.create_task(pump.run(self.stream([topic])))
+        pump = Pump(handle, self)
+        self.subscribe([topic])
+        self.feed([topic], pump)
         pump.broken.add_done_callback(lambda broken: self.world.fail(f"{self.stage}: {broken.exception()!r}"))
 
     async def _crash(self, error: BaseException) -> None:
@@ -179,12 +180,12 @@ class LMWorker(Worker):
         control = ControlLog(lambda: ControlReader(self), [control_topic(self.world.pipeline.name)], keep_s=10**9)  # type: ignore[arg-type,return-value]
         agent = LMAgent(SimulatedEngine(self.world), control, self.producer)
         control.on_over = agent.on_over
-        pool = Pool(agent, self.world.slots, self.producer.send_all)
-        stream = self.stream(self.topics)
+        pool = Pool(agent, self.world.slots, self.producer.send_all, self)
+        self.subscribe(self.topics)
 
         async def live() -> None:
             await control.start()
-            await pool.run(stream)
+            self.feed(self.topics, pool)
 
         self.loop.create_task(live())
 

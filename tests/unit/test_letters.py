@@ -13,7 +13,7 @@ from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.records import DeadLetter, Poison, Raw, Request, Timer, encode
 from alto_streams.request_ids import new_request_id
 from alto_streams.sender import Out
-from tests.unit.test_pump import Event, Stream, running, until
+from tests.unit.test_pump import Giver, record, until
 
 REQUEST = new_request_id()
 SAID = "what the user said"
@@ -81,9 +81,8 @@ def test_a_letter_can_be_sent_whatever_it_is_about() -> None:
 
 
 def test_a_tombstone_is_an_empty_record() -> None:
-    message = Event(1, 1, None).message
-    assert polled_of(message).value == b""
-    assert polled_of(message).key == "r"
+    tombstone = polled_of(record(1, None))
+    assert (tombstone.value, tombstone.key) == (b"", "r")
 
 
 async def test_an_unreadable_request_is_a_letter() -> None:
@@ -114,10 +113,9 @@ async def test_a_request_too_large_to_be_passed_on_costs_no_other() -> None:
 
 @pytest.mark.parametrize("value", [None, b"", b"not JSON"])
 async def test_an_unreadable_work_item_is_a_letter_and_finished(value: bytes | None) -> None:
-    log, stream = Log(), Stream()
-    async with running(Pool(None, 1, log.send_all), stream):  # type: ignore[arg-type]
-        (item,) = stream.deliver(5, value=value)
-        await until(lambda: item.is_acked)
+    log, giver = Log(), Giver()
+    giver.deliver(Pool(None, 1, log.send_all, giver), 5, value=value)  # type: ignore[arg-type]
+    await until(lambda: giver.acked == [(1, 5)])
     (made,) = log.letters()
     assert (made.topic, made.partition, made.offset) == ("work.factcheck.claims", 0, 5)
     assert (made.stage, made.record) == ("claims", value or b"")

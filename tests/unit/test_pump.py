@@ -3,59 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from alto_streams.agents.lm_pool import Pool
 from alto_streams.agents.pump import Polled, Pump
-from alto_streams.app import _pumped
+from alto_streams.app import pumped
 from alto_streams.errors import Fenced
+from alto_streams.handover import Taker
 from alto_streams.records import Call, Home, Work, encode
+from alto_streams.settings import Settings
+from alto_streams.worker import new_app
 
 WORK = encode(Work("r", "claims", "0", 1, Home("chunks.factcheck.claims", 0), "judge", Call([], 10)))
 
 
-class Event:
-    def __init__(self, offset: int, generation: int, value: bytes | None = WORK) -> None:
-        self.is_acked = False
-        self.message = SimpleNamespace(
-            topic="work.factcheck.claims",
-            partition=0,
-            offset=offset,
-            timestamp=1.0,
-            key=b"r",
-            value=value,
-            generation_id=generation,
-        )
-
-    def ack(self) -> None:
-        self.is_acked = True
+class Record(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
 
 
-class Stream:
-    """What Faust hands to an agent."""
+def record(offset: int, value: bytes | None = WORK) -> Record:
+    return Record("work.factcheck.claims", 0, offset, 1000, b"r", value)
+
+
+class Giver:
+    """What hands records over: the consumer, as far as it is asked."""
 
     def __init__(self) -> None:
-        self.app = SimpleNamespace(consumer_generation_id=1)
-        self._queue: asyncio.Queue[Event] = asyncio.Queue()
+        self.generation = 1
+        self.acked: list[tuple[int, int]] = []  # generations and offsets
+        self.woken = 0
 
-    def deliver(self, *offsets: int, value: bytes | None = WORK) -> list[Event]:
-        events = [Event(offset, self.app.consumer_generation_id, value) for offset in offsets]
-        for event in events:
-            self._queue.put_nowait(event)
-        return events
+    def deliver(self, taker: Taker, *offsets: int, value: bytes | None = WORK) -> None:
+        taker.take(self.generation, [record(offset, value) for offset in offsets])
 
-    def noack(self) -> Stream:
-        return self
+    def finished(self, topic: str, partition: int, offsets: Iterable[int], generation: int) -> None:
+        assert (topic, partition) == ("work.factcheck.claims", 0)
+        self.acked += [(generation, offset) for offset in offsets]
 
-    async def events(self) -> AsyncIterator[Event]:
-        while True:
-            yield await self._queue.get()
+    def wake(self) -> None:
+        self.woken += 1
 
 
 class Handler:
@@ -83,102 +79,124 @@ async def until(true: Callable[[], bool], deadline_s: float = 5.0) -> None:
         await asyncio.sleep(0.001)
 
 
-@contextlib.asynccontextmanager
-async def running(part: Any, stream: Stream) -> AsyncIterator[None]:
-    task = asyncio.get_running_loop().create_task(part.run(stream))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await part.stop()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 async def test_fenced_records_are_done_before_later_ones() -> None:
-    stream, handler = Stream(), Handler()
+    giver, handler = Giver(), Handler()
     handler.error = Fenced("a heartbeat is late")
-    async with running(Pump(handler), stream):
-        first = stream.deliver(1)
-        await until(lambda: handler.tries > 0)
-        second = stream.deliver(2)
-        handler.error = None  # it was answered after all: the group has not changed
-        await until(lambda: second[0].is_acked)
-        assert handler.taken == [1, 2]
-        assert first[0].is_acked
+    pump = Pump(handler, giver)
+    giver.deliver(pump, 1)
+    await until(lambda: handler.tries > 0)
+    giver.deliver(pump, 2)
+    handler.error = None  # it was answered after all: the group has not changed
+    await until(lambda: not pump.held)
+    assert handler.taken == [1, 2]
+    assert giver.acked == [(1, 1), (1, 2)]
 
 
 async def test_records_of_an_older_generation_are_left_to_their_next_delivery() -> None:
-    stream, handler = Stream(), Handler()
+    giver, handler = Giver(), Handler()
     handler.error = Fenced("the partition is lost")
-    async with running(Pump(handler), stream):
-        old = stream.deliver(1, 2)
-        await until(lambda: handler.tries > 0)
-        old += stream.deliver(3)
-        stream.app.consumer_generation_id, handler.error = 3, None
-        new = stream.deliver(1, 2, 3)
-        await until(lambda: new[-1].is_acked)
-        assert handler.taken == [1, 2, 3]
-        assert not any(event.is_acked for event in old)
+    pump = Pump(handler, giver)
+    giver.deliver(pump, 1, 2)
+    await until(lambda: handler.tries > 0)
+    giver.deliver(pump, 3)
+    giver.generation, handler.error = 3, None
+    giver.deliver(pump, 1, 2, 3)
+    await until(lambda: not pump.held)
+    assert handler.taken == [1, 2, 3]
+    assert giver.acked == [(3, 1), (3, 2), (3, 3)]
 
 
 async def test_nothing_is_begun_after_a_failure() -> None:
-    stream, handler = Stream(), Handler()
+    giver, handler = Giver(), Handler()
     handler.error = ValueError("a bug")
-    pump = Pump(handler)
-    async with running(pump, stream):
-        stream.deliver(1)
-        await until(pump.broken.done)
-        later = stream.deliver(2)
-        await until(lambda: stream._queue.empty())
-        await asyncio.sleep(0)
-        assert (handler.tries, later[0].is_acked) == (1, False)
-        with pytest.raises(ValueError, match="a bug"):
-            pump.broken.result()
+    pump = Pump(handler, giver)
+    giver.deliver(pump, 1)
+    await until(pump.broken.done)
+    giver.deliver(pump, 2)
+    await asyncio.sleep(0)
+    assert (handler.tries, giver.acked) == (1, [])
+    with pytest.raises(ValueError, match="a bug"):
+        pump.broken.result()
+
+
+async def test_a_full_pump_tells_when_it_has_room() -> None:
+    giver, handler = Giver(), Handler()
+    handler.error = Fenced("a heartbeat is late")
+    pump = Pump(handler, giver, at_most=2)
+    giver.deliver(pump, 1)
+    assert not pump.is_full
+    giver.deliver(pump, 2)
+    assert pump.is_full
+    handler.error = None
+    await until(lambda: not pump.held)
+    assert giver.woken
+    assert not pump.is_full
 
 
 @pytest.mark.parametrize("error", [Fenced("a heartbeat is late"), ValueError("a bug")])
 async def test_a_work_item_is_tried_again_while_nobody_else_gets_it(error: Exception) -> None:
-    stream, handler = Stream(), Handler()
+    giver, handler = Giver(), Handler()
     handler.error = error
-    async with running(Pool(handler, 1, None), stream):  # type: ignore[arg-type]
-        (item,) = stream.deliver(1)
-        await until(lambda: handler.tries > 0)
-        handler.error = None
-        await until(lambda: item.is_acked)
+    pool = Pool(handler, 1, None, giver)  # type: ignore[arg-type]
+    giver.deliver(pool, 1)
+    await until(lambda: handler.tries > 0)
+    handler.error = None
+    await until(lambda: giver.acked == [(1, 1)])
 
 
 async def test_a_fenced_work_item_is_left_to_the_next_generation() -> None:
-    stream, handler = Stream(), Handler()
+    giver, handler = Giver(), Handler()
     handler.error = Fenced("the partition is lost")
-    async with running(Pool(handler, 1, None), stream):  # type: ignore[arg-type]
-        (old,) = stream.deliver(1)
-        await until(lambda: handler.tries > 0)
-        stream.app.consumer_generation_id, handler.error = 2, None
-        (new,) = stream.deliver(1)
-        await until(lambda: new.is_acked)
-        assert not old.is_acked
+    pool = Pool(handler, 1, None, giver)  # type: ignore[arg-type]
+    giver.deliver(pool, 1)
+    await until(lambda: handler.tries > 0)
+    giver.generation, handler.error = 2, None
+    giver.deliver(pool, 1)
+    await until(lambda: not pool.held)
+    assert giver.acked == [(2, 1)]
 
 
-async def test_an_agent_whose_stream_breaks_ends_its_worker() -> None:
-    crashes: list[BaseException | None] = []
-    agents: list[Callable[[Any], Any]] = []
+async def test_as_many_work_items_wait_as_there_are_slots() -> None:
+    giver, handler = Giver(), Handler()
+    handler.error = Fenced("a heartbeat is late")
+    pool = Pool(handler, 1, None, giver)  # type: ignore[arg-type]
+    giver.deliver(pool, 1)
+    assert (pool.held, pool.is_full) == (1, False)
+    giver.deliver(pool, 2)
+    assert (pool.held, pool.is_full) == (2, True)
+    handler.error = None
+    await until(lambda: not pool.held)
+    assert giver.acked == [(1, 1), (1, 2)]
+    assert giver.woken
 
-    class App:
-        conf = SimpleNamespace(id="app")
 
-        def topic(self, *_: Any, **__: Any) -> None: ...
+async def test_work_items_that_are_given_up_are_not_acknowledged() -> None:
+    giver, handler = Giver(), Handler()
+    handler.error = Fenced("a heartbeat is late")
+    pool = Pool(handler, 1, None, giver)  # type: ignore[arg-type]
+    giver.deliver(pool, 1, 2)
+    await until(lambda: handler.tries > 0)
+    await pool.stop()
+    assert (pool.held, giver.acked) == (0, [])
 
-        def agent(self, *_: Any, **__: Any) -> Callable[[Any], None]:
-            return agents.append
 
-        async def crash(self, error: BaseException | None) -> None:
-            crashes.append(error)
+async def test_a_handler_that_breaks_ends_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crashes: list[BaseException] = []
+    works: list[Callable[[], Awaitable[None]]] = []
+    app = new_app("app", Settings(var=tmp_path))
 
-    class Broken(Stream):
-        async def events(self) -> AsyncIterator[Event]:
-            raise ValueError("a bug")
-            yield
+    async def crash(error: BaseException) -> None:
+        crashes.append(error)
 
-    _pumped(App(), "chunks.factcheck.claims", Handler())  # type: ignore[arg-type]
-    await agents[0](Broken())
+    monkeypatch.setattr(app, "crash", crash)
+    monkeypatch.setattr(app, "agent", lambda *_, **__: works.append)
+    handler = Handler()
+    handler.error = ValueError("a bug")
+    pumped(app, "chunks.factcheck.claims", handler)
+    working = asyncio.ensure_future(works[0](None))  # type: ignore[call-arg]
+    await until(lambda: bool(app.consumer._takers))
+    app.consumer._takers["chunks.factcheck.claims"].take(1, [record(1)])
+    app.consumer_generation_id = 1
+    await working
     assert [type(error) for error in crashes] == [ValueError]
+    assert not app.consumer._takers
