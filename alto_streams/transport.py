@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, cast
@@ -209,6 +209,20 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             await self._wait_for_ack(timeout=1)
         await self.app.settle()
         await self.commit_and_end_transactions()
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """As Faust's, but it draws no table of every commit for its log, and counts none that failed as done."""
+        owned = self.assignment()
+        offsets = {tp: offset for tp, offset in offsets.items() if tp in owned}
+        if not offsets:
+            return False
+        await self.app.producer.flush()
+        if not await self._commit(offsets):
+            return False
+        self.app.tables.on_commit(offsets)
+        self._committed_offset.update(offsets)
+        self.app.monitor.on_tp_commit(offsets)
+        return True
 
     def _is_busy(self) -> bool:
         self._clean_unacked_messages()

@@ -147,7 +147,7 @@ def faust_options(app_id: str, settings: Settings) -> dict[str, Any]:
     return {
         "broker": [f"kafka://{server}" for server in bootstrap_servers(settings.broker)],
         "broker_client_id": app_id,
-        "broker_commit_interval": 0.5,
+        "broker_commit_interval": 1.0,
         "broker_heartbeat_interval": settings.heartbeat_s,
         "broker_session_timeout": settings.session_timeout_s,
         "broker_max_poll_interval": 1800.0,
