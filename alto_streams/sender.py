@@ -125,8 +125,14 @@ class Sender:
     async def send_all(self, records: Iterable[Out]) -> list[RecordMetadata]:
         """Sends records in their order and waits for all of them. Raises as `send`, for the first that failed."""
         deliveries = [(await self.enqueue(*record), record.topic) for record in records]
-        await asyncio.wait([delivery for delivery, _ in deliveries]) if deliveries else None
-        return [await self.delivered(delivery, topic) for delivery, topic in deliveries]
+        if deliveries:
+            await asyncio.wait([delivery for delivery, _ in deliveries])
+        try:
+            for delivery, topic in deliveries:  # noqa: B007 - the topic of the one that failed
+                delivery.result()
+        except KafkaError as error:
+            raise self._failure(topic, error) from error
+        return [delivery.result() for delivery, _ in deliveries]
 
     async def enqueue(
         self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None
