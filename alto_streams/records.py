@@ -92,7 +92,7 @@ class Items(Wire, frozen=True, tag="items"):
 
 
 class Start(Wire, frozen=True, tag="start"):
-    """A worker begins a run of `attempt` of the call at `path`."""
+    """A worker has begun a run of `attempt` of the call at `path` that has no chunk to say so: its engine broke."""
 
     request: str
     path: str
@@ -118,7 +118,7 @@ class End(Wire, frozen=True):
 
 
 class Chunk(Wire, frozen=True, tag="chunk"):
-    """Text of a run: its `seq` counts from 0; the last one carries the `end`. `count`: output tokens in it."""
+    """Text of a run, `count` tokens: `seq` counts from 0, which begins the run; the last one carries the `end`."""
 
     request: str
     path: str

@@ -27,7 +27,7 @@ from loadtest.systems import Care, System, system
 ENGINES = 4
 WARM_UP_RATE, WARM_UP_SEED = 4.0, 1_000
 MODEL = "lm"
-ENGINE_CPU = re.compile(r"^alto_simulated_engine_cpu_seconds_total(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
+ENGINE_CPU = re.compile(r"^alto_simulated_engine_cpu_seconds (\S+)$", re.MULTILINE)
 Tick = Callable[[str], None]
 
 

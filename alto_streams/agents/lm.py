@@ -3,7 +3,7 @@
 It knows nothing of a call's past: which of several runs counts is for the home to say. A work item is acknowledged only
 when its run has ended and every chunk of it is in the log, or when the control log says that the attempt is over.
 
-A run begins in the log with its first piece: until then its home waits, and no attempt is used up however long the
+A run begins in the log with its first chunk: until then its home waits, and no attempt is used up however long the
 engine is away or overloaded. Only an engine that took the call and then failed is told at once, as a start that is
 followed by another: the call may be what breaks it, and starts are bounded.
 """
@@ -136,7 +136,11 @@ class LMAgent:
     async def _generate(self, work: Work, pipeline: str, run: _Run) -> End:
         """How the run ended in the engine, whose call is over by then in any case."""
         pieces = self._engine.generate(
-            work.call, prefix=work.prefix, prefix_tokens=work.prefix_tokens, prompt_class=f"{pipeline}.{work.stage}"
+            work.call,
+            prefix=work.prefix,
+            prefix_tokens=work.prefix_tokens,
+            prompt_class=f"{pipeline}.{work.stage}",
+            by_line=work.flush == "line",
         )
         last = Piece("")
         try:
@@ -151,7 +155,7 @@ class LMAgent:
         except EngineUnavailable as error:
             self._engine_down = True
             if isinstance(error, EngineBroke):
-                await run.begin()
+                await run.tell_start()
             if not run.seq:
                 raise  # nothing was published: the same attempt begins again once the engine is back
             log.warning("%s: %s; the next attempt continues", work.request, error)
@@ -197,28 +201,31 @@ class _Run:
         self._id = uuid.uuid4().hex
         self._coalescer = Coalescer(work.flush)
         self._deliveries: deque[asyncio.Future[Any]] = deque()
-        self._begun = False
-        self._told_s = 0.0
+        self._told, self._told_s = False, time.monotonic()
         self.seq = 0
 
-    async def begin(self) -> None:
-        """Tell the home of this run, once."""
-        if not self._begun:
-            self._begun = True
+    async def tell_start(self) -> None:
+        """Tell the home of this run, unless it knows."""
+        if not self.seq and not self._told:
+            self._told = True
             work = self._work
             await self._append(encode(Start(work.request, work.path, work.attempt, self._id)))
 
     async def add(self, piece: Piece) -> None:
-        await self.begin()
+        if piece.finish is not None:
+            self._coalescer.hold(piece)  # it goes with the end
+            return
+        if not piece.text:
+            await self.tell_start()  # the call was taken, and may be what ends this process
         now_s = time.monotonic()
-        due = self._coalescer.add(piece, int(now_s * 1000))
+        waiting = sum(not each.done() for each in self._deliveries)
+        due = self._coalescer.add(piece, int(now_s * 1000), waiting)
         if due is not None:
             await self._chunk(due, None)
         elif now_s - self._told_s > QUIET_S:  # a long line: its home would take it for a silence
             await self._chunk(Gathered(), None)
 
     async def finish(self, end: End) -> None:
-        await self.begin()
         rest = self._coalescer.rest()
         if end.reason == "error":
             rest = Gathered()  # half a line is no item: the next attempt writes it again from its beginning

@@ -80,7 +80,13 @@ class OpenAIEngine:
             await self._probe()
 
     async def generate(
-        self, call: Call, *, prefix: str = "", prefix_tokens: list[int] | None = None, prompt_class: str = ""
+        self,
+        call: Call,
+        *,
+        prefix: str = "",
+        prefix_tokens: list[int] | None = None,
+        prompt_class: str = "",
+        by_line: bool = False,
     ) -> AsyncGenerator[Piece, None]:
         """Stream the completion; see `Engine.generate`. `prompt_class` is not sent: the server knows prefixes itself.
 

@@ -104,7 +104,13 @@ class Engine(Protocol):
         """
 
     def generate(
-        self, call: Call, *, prefix: str = "", prefix_tokens: list[int] | None = None, prompt_class: str = ""
+        self,
+        call: Call,
+        *,
+        prefix: str = "",
+        prefix_tokens: list[int] | None = None,
+        prompt_class: str = "",
+        by_line: bool = False,
     ) -> AsyncIterator[Piece]:
         """Stream the completion, continuing the assistant's turn from `prefix`; closing the iterator aborts the call.
 
@@ -113,6 +119,9 @@ class Engine(Protocol):
         `call.choices` and `call.stop` those of the whole: it stops where the whole would have. `prefix_tokens` are
         used only if they are exactly the prefix to this engine. With temperature 0 the prefix and what follows are
         what one run would have written; with a temperature they are another sample, whatever the seed.
+
+        `by_line`: nothing is done with less than a whole line, so an engine may gather up to a line's end, but no
+        longer than a second or two.
 
         The first piece says that the call was taken. An engine that runs inside this process yields an empty one
         before it begins, so that a call which kills the process has been counted.

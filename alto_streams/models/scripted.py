@@ -13,6 +13,8 @@ from alto_streams.models.simulated import Batch, Job, Progress, RealTime, Timing
 from alto_streams.records import Call
 from alto_streams.resume import finished
 
+LONG_LINE = 64  # tokens: some are said within the line
+
 Script = Callable[[str, Call], str | Sequence[str] | None]
 """The completion for (prompt class, call), found by `call.subject`; None if nothing is recorded. One that is a text
 is cut into tokens of like length; one that is a sequence is its tokens."""
@@ -61,6 +63,11 @@ class ScriptedEngine:
         return self._name
 
     @property
+    def cpu_s(self) -> float:
+        """Processor time that went into keeping time: an engine of its own would have used it elsewhere."""
+        return 0.0 if self._clock is None else self._clock.cpu_s
+
+    @property
     def capabilities(self) -> Capabilities:
         """A recording keeps to any grammar that it was made for, and has neither token ids nor log-probabilities."""
         return Capabilities(self._slots, context_tokens=1 << 20, grammar=True, choices=True, continues=True)
@@ -71,7 +78,13 @@ class ScriptedEngine:
             raise EngineUnavailable("closed", self._name)
 
     async def generate(
-        self, call: Call, *, prefix: str = "", prefix_tokens: list[int] | None = None, prompt_class: str = ""
+        self,
+        call: Call,
+        *,
+        prefix: str = "",
+        prefix_tokens: list[int] | None = None,
+        prompt_class: str = "",
+        by_line: bool = False,
     ) -> AsyncGenerator[Piece, None]:
         """Stream the recorded completion, exactly from behind `prefix` on; see `Engine.generate`.
 
@@ -89,30 +102,42 @@ class ScriptedEngine:
         parts, finish = script_parts(text, call, prefix, prompt_class)
         fixed, own = self._lengths(prompt_class, call)
         own += token_count(prefix) if prefix else 0
-        job = Job(prompt_class, prefix=fixed, own=own, output=max(1, len(parts)))
-        cached = 0
         if self._clock is None:
-            for part in parts:
+            for part in parts[:-1]:
                 await asyncio.sleep(0)
                 yield Piece(part, count=1)
-        else:
-            progress: asyncio.Queue[Progress] = asyncio.Queue()
-            key = object()
-            self._clock.submit(key, job, progress.put_nowait)
-            try:
-                for done in range(job.output):
-                    cached = (await progress.get()).cached
-                    if done < len(parts):
-                        yield Piece(parts[done], count=1)
-            finally:
-                self._clock.abort(key)
-        yield Piece("", finish=finish, usage=Usage(fixed + own, len(parts), cached))
+            yield Piece("".join(parts[-1:]), count=len(parts[-1:]), finish=finish, usage=Usage(fixed + own, len(parts)))
+            return
+        job = Job(prompt_class, prefix=fixed, own=own, output=max(1, len(parts)))
+        told, known = 0, object()
+        progress: asyncio.Queue[Progress] = asyncio.Queue()
+        self._clock.submit(known, job, progress.put_nowait, _line_ends(parts) if by_line else ())
+        try:
+            while True:
+                now = await progress.get()
+                text, count, told = "".join(parts[told : now.done]), min(now.done, len(parts)) - told, now.done
+                if now.last:
+                    break
+                yield Piece(text, count=count)
+        finally:
+            self._clock.abort(known)
+        yield Piece(text, count=count, finish=finish, usage=Usage(fixed + own, len(parts), now.cached))
 
     async def close(self) -> None:
         """Stop the clock; runs that are open get nothing more."""
         self._closed = True
         if self._clock is not None:
             await self._clock.close()
+
+
+def _line_ends(parts: list[str]) -> list[int]:
+    """The tokens after which there is something to say: those that end a line, and now and then one of a long line."""
+    ends, last = [], 0
+    for number, part in enumerate(parts, 1):
+        if "\n" in part or number - last >= LONG_LINE:
+            ends.append(number)
+            last = number
+    return ends
 
 
 def script_parts(

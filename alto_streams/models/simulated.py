@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -172,17 +173,19 @@ class RealTime:
     """Drives a batch by the event loop's clock: one step clock for all calls of the engine.
 
     Steps are laid end to end from the first one on, so a late wake-up shortens the next wait and does not add up.
+    `cpu_s`: processor time of the steps themselves.
     """
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._listeners: dict[Hashable, Callable[[Progress], None]] = {}
         self._task: asyncio.Task[None] | None = None
+        self.cpu_s = 0.0
 
-    def submit(self, key: Hashable, job: Job, listener: Callable[[Progress], None]) -> None:
-        """Run a call; the listener hears of each token, within the event loop."""
+    def submit(self, key: Hashable, job: Job, listener: Callable[[Progress], None], marks: Sequence[int] = ()) -> None:
+        """Run a call; the listener hears of each token, or of its `marks`, within the event loop."""
         self._listeners[key] = listener
-        self._batch.submit(key, job)
+        self._batch.submit(key, job, marks=marks)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
@@ -199,10 +202,12 @@ class RealTime:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        at = loop.time()
+        at, since = loop.time(), time.thread_time()
         while (length := self._batch.begin()) is not None:
             at += length
+            self.cpu_s += time.thread_time() - since
             await asyncio.sleep(max(0.0, at - loop.time()))
+            since = time.thread_time()
             for progress in self._batch.finish():
                 listener = self._listeners.get(progress.key)
                 if progress.last:

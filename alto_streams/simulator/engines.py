@@ -10,7 +10,7 @@ from alto_streams.ancestry import is_under
 from alto_streams.models.protocol import CallRejected, Piece
 from alto_streams.models.scripted import script_parts
 from alto_streams.models.simulated import Batch, Job, token_count
-from alto_streams.records import Cancelled, Chunk, ControlRecord, End, Ended, Start, Status, Work, decoder, encode
+from alto_streams.records import Cancelled, Chunk, ControlRecord, End, Ended, Status, Work, decoder, encode
 from alto_streams.resume import finished
 from alto_streams.simulator.clock import Clock, Logs
 from alto_streams.simulator.placing import EngineLoad
@@ -127,7 +127,7 @@ class Engines:
     def _finish(self, engine: int) -> None:
         for progress in self._batches[engine].finish():
             run: Any = progress.key
-            run.reach(progress.done)
+            run.reach(progress.done, progress.last)
             if progress.last:
                 self._forget(run)
                 run.finish(None)
@@ -161,37 +161,31 @@ class _Run:
         self._name, self._clock, self._logs = name, clock, logs
         self._coalescer = Coalescer(work.flush)
         self._done = self._seq = 0
-        self._begun, self._told_s = False, 0.0
+        self._told_s = clock.now_s
 
-    def reach(self, done: int) -> None:
-        """So many of its tokens are there."""
+    def reach(self, done: int, last: bool) -> None:
+        """So many of its tokens are there; the last go with the end."""
         new = self.plan.parts[self._done : done]
-        if new:
-            self._add(Piece("".join(new), count=len(new)))
+        piece = Piece("".join(new), count=len(new))
+        if last:
+            self._coalescer.hold(piece)
+        elif new:
+            self._add(piece)
         self._done = done
 
     def look(self) -> None:
         """Tell the home that it goes on, if that has heard nothing for a while: a line is long, or the engine slow."""
-        if self._begun and self._clock.now_s - self._told_s > QUIET_S:
+        if self._clock.now_s - self._told_s > QUIET_S:
             self._chunk(Gathered(), None)
 
     def finish(self, refused: End | None) -> None:
         """It has ended; or it never began, since the engine refuses the call."""
-        if refused is None:
-            self._add(Piece("", count=0))
-        self._begin()
         end = refused or End(
             Status.OK, self.plan.ending, prompt_tokens=self.prompt_tokens, output_tokens=len(self.plan.parts)
         )
         self._chunk(self._coalescer.rest(), end)
 
-    def _begin(self) -> None:
-        if not self._begun:
-            self._begun = True
-            self._append(encode(Start(self.work.request, self.work.path, self.work.attempt, self._name)))
-
     def _add(self, piece: Piece) -> None:
-        self._begin()
         due = self._coalescer.add(piece, int(self._clock.now_s * 1000))
         if due is not None:
             self._chunk(due, None)
@@ -208,11 +202,9 @@ class _Run:
 
 
 def _marks(parts: Sequence[str], flush: str) -> Sequence[int]:
-    """The tokens at which a worker may have something to say: where nothing but whole lines are published, the first,
-    and those that end a line; else every one."""
-    if flush != "line":
-        return ()
-    return [n for n, part in enumerate(parts, 1) if n == 1 or n == len(parts) or "\n" in part]
+    """The tokens at which a worker may have something to say: where nothing but whole lines are published, those that
+    end a line; else every one."""
+    return [n for n, part in enumerate(parts, 1) if n == len(parts) or "\n" in part] if flush == "line" else ()
 
 
 def _covers(scope: Cancelled, stage: str, path: str) -> bool:

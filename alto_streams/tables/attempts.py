@@ -26,6 +26,11 @@ class Ruling(Enum):
     RETRY = "end the attempt; the next one continues"
 
 
+def begins_run(call: CallState | None, chunk: Chunk) -> bool:
+    """Whether it is the start of its run as well: the first chunk of one that is not followed."""
+    return chunk.seq == 0 and (call is None or call.closed or call.attempt != chunk.attempt or call.run != chunk.run)
+
+
 def rule_start(call: CallState | None, start: Start) -> Ruling:
     """A worker has begun a run."""
     if call is None or call.closed or start.attempt < call.attempt:
@@ -39,7 +44,11 @@ def rule_start(call: CallState | None, start: Start) -> Ruling:
 
 def rule_chunk(call: CallState | None, chunk: Chunk) -> Ruling:
     """A run has produced text."""
-    if call is None or call.closed or chunk.attempt != call.attempt or chunk.run != call.run or chunk.seq < call.seq:
+    if call is None or call.closed or chunk.attempt != call.attempt:
+        return Ruling.IGNORE
+    if call.run is None:
+        return Ruling.RETRY  # its beginning is lost
+    if chunk.run != call.run or chunk.seq < call.seq:
         return Ruling.IGNORE
     return Ruling.ACCEPT if chunk.seq == call.seq else Ruling.RETRY
 

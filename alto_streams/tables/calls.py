@@ -249,7 +249,9 @@ class Calls:
     def _end(self, row: Row, request: str, path: str, at: At, children: list[Child], close: Close) -> list[Instruction]:
         call = row.calls[path]
         out = self._emit(row, request, path, at, children, close)
-        if self._stage.node.kind is Kind.GENERATE and call.attempt:
+        # Of a run that has ended well nobody else knows; what comes again of its work item its first chunk tells.
+        is_disputed = close.status is not Status.OK or call.attempt > 1 or call.starts > 1
+        if self._stage.node.kind is Kind.GENERATE and call.attempt and is_disputed:
             out.append(self._outputs.control(Ended(request, self._stage.name, path, call.attempt)))
         row.calls[path] = CallState(
             call.attempt, call.before, call.epoch, children=call.children, shown=call.shown, closed=True

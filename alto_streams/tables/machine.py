@@ -30,7 +30,7 @@ from alto_streams.records import (
     Status,
     Timer,
 )
-from alto_streams.tables.attempts import Ruling, rule_chunk, rule_result, rule_start, rule_timer
+from alto_streams.tables.attempts import Ruling, begins_run, rule_chunk, rule_result, rule_start, rule_timer
 from alto_streams.tables.calls import Calls, Limits
 from alto_streams.tables.joins import Joins, child_paths
 from alto_streams.tables.outputs import At, Outputs
@@ -92,10 +92,7 @@ class StageMachine:
     def _open(self, row: Row, record: HomeRecord, at: At) -> list[Instruction]:
         match record:  # the most frequent ones first
             case Chunk():
-                ruling = rule_chunk(row.calls.get(record.path), record)
-                if ruling is Ruling.ACCEPT:
-                    return self._calls.chunk(row, record.request, record, at)
-                return self._retry_if(ruling, row, record.request, record.path, at, "a hole in its output")
+                return self._chunk(row, record, at)
             case Items():
                 self._check_stream(record.stage, record.path)
                 out: list[Instruction] = []
@@ -161,6 +158,18 @@ class StageMachine:
                 return [self._outputs.control(Ended(start.request, self._stage.name, start.path, start.attempt))]
             case ruling:
                 return self._retry_if(ruling, row, start.request, start.path, at, "its worker was replaced")
+
+    def _chunk(self, row: Row, chunk: Chunk, at: At) -> list[Instruction]:
+        call = row.calls.get(chunk.path)
+        if begins_run(call, chunk):
+            start = Start(chunk.request, chunk.path, chunk.attempt, chunk.run)
+            told = self._start(row, start, at)
+            if call is None or call.run != chunk.run:
+                return told if chunk.end is None or (call is not None and not call.closed) else []
+        ruling = rule_chunk(call, chunk)
+        if ruling is Ruling.ACCEPT:
+            return self._calls.chunk(row, chunk.request, chunk, at)
+        return self._retry_if(ruling, row, chunk.request, chunk.path, at, "a hole in its output")
 
     def _timer(self, row: Row, timer: Timer, at: At) -> list[Instruction]:
         if self._is_root and timer.attempt == DEADLINE:
@@ -249,7 +258,7 @@ class StageMachine:
         return out
 
     def _finished(self, row: Row, record: HomeRecord) -> list[Instruction]:
-        if isinstance(record, Start):
+        if isinstance(record, Start) or (isinstance(record, Chunk) and record.seq == 0 and record.end is None):
             return [self._outputs.control(Ended(record.request, self._stage.name, record.path, record.attempt))]
         return []
 

@@ -1,7 +1,8 @@
 """A whole pipeline in memory: every stage's home, the queues between them, and workers that run what homes ask for.
 
 Each sender's records reach each receiver in order; which queue moves next is drawn. Anything may be sent again (the
-last ones after a crash, one record much later), runs die in the middle and come again, owners change, timers fire early.
+last ones after a crash, one record much later), runs die in the middle and come again, owners change, timers fire
+early.
 """
 
 from __future__ import annotations

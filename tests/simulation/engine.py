@@ -32,7 +32,13 @@ class SimulatedEngine:
             raise EngineUnavailable("the simulated engine is not ready")
 
     async def generate(
-        self, call: Call, *, prefix: str = "", prefix_tokens: list[int] | None = None, prompt_class: str = ""
+        self,
+        call: Call,
+        *,
+        prefix: str = "",
+        prefix_tokens: list[int] | None = None,
+        prompt_class: str = "",
+        by_line: bool = False,
     ) -> AsyncIterator[Piece]:
         """What the script still has to say behind the prefix."""
         world = self._world

@@ -139,7 +139,7 @@ async def test_an_engine_that_is_down_at_the_start_costs_no_attempt(log: Log) ->
     assert log.records == []  # a start would set the home's silence timer going
     engine.is_up = True
     await run
-    assert log.starts() == 1
+    assert [text for text, _ in log.chunks()] == ["one\n", ""]
 
 
 async def test_an_engines_own_mistake_ends_the_run(log: Log) -> None:
@@ -151,9 +151,9 @@ async def test_an_engines_own_mistake_ends_the_run(log: Log) -> None:
 
 async def test_a_failed_send_ends_the_run_at_once(log: Log) -> None:
     engine = Engine(["one\n", "two\n", None], ["one\n"])
-    log.refuses = 1  # the start
+    log.refuses = 1  # the first chunk
     await agent_of(engine, log).handle(WORK, "factcheck")
-    assert (engine.begun, engine.closed, log.starts()) == (2, 2, 1)
+    assert (engine.begun, engine.closed) == (2, 2)
     assert [text for text, _ in log.chunks()] == ["one\n", ""]
 
 
@@ -189,12 +189,11 @@ async def test_an_engine_that_does_not_take_the_call_uses_up_no_start(
 ) -> None:
     engine = Engine([refusal()], [refusal()], ["one\n"])
     await agent_of(engine, log).handle(WORK, "factcheck")
-    assert (engine.begun, log.starts()) == (3, 1)
-    assert isinstance(log.records[0], Start)
+    assert (engine.begun, log.starts()) == (3, 0)
     assert [text for text, _ in log.chunks()] == ["one\n", ""]
 
 
-async def test_a_run_is_told_of_with_its_first_piece_and_not_before(log: Log) -> None:
+async def test_a_run_is_told_of_with_its_first_chunk_and_not_before(log: Log) -> None:
     engine = Engine([None])
     agent = agent_of(engine, log)
     run = asyncio.create_task(agent.handle(WORK, "factcheck"))
@@ -217,9 +216,9 @@ async def test_a_first_piece_without_text_says_that_the_call_was_taken(log: Log)
 async def test_a_call_that_broke_its_engine_is_counted(log: Log) -> None:
     engine = Engine([EngineBroke("the connection broke", ADDRESS)], ["one\n"])
     await agent_of(engine, log).handle(WORK, "factcheck")
-    starts = [record for record in log.records if isinstance(record, Start)]
-    assert len({start.run for start in starts}) == len(starts) == 2
-    assert {record.run for record in log.records if isinstance(record, Chunk)} == {starts[1].run}
+    (broken,) = [record.run for record in log.records if isinstance(record, Start)]
+    (second,) = {record.run for record in log.records if isinstance(record, Chunk)}
+    assert broken != second
 
 
 @pytest.mark.parametrize(
@@ -282,4 +281,14 @@ async def test_the_engines_call_is_closed_before_its_end_is_told(failure: Except
 
     log.enqueue = watched  # type: ignore[method-assign]
     await agent_of(engine, log).handle(WORK, "factcheck")
-    assert closed == [0, 0, 1]
+    assert closed == [0, 1]
+
+
+async def test_the_last_text_and_the_end_are_one_chunk(log: Log) -> None:
+    class Ends(Engine):
+        async def generate(self, call: Call, **_: Any) -> AsyncGenerator[Piece, None]:
+            yield Piece("one\n")
+            yield Piece("two\n", finish="stop")
+
+    await agent_of(Ends(), log).handle(WORK, "factcheck")
+    assert log.chunks() == [("one\n", None), ("two\n", End(Status.OK, "stop"))]

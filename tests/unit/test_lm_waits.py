@@ -13,7 +13,7 @@ from alto_streams.agents import lm
 from alto_streams.agents.control import ControlLog
 from alto_streams.agents.lm import LMAgent
 from alto_streams.models.protocol import CallRejected, EngineUnavailable, Piece
-from alto_streams.records import Chunk, Start
+from alto_streams.records import Chunk
 from tests.unit.test_lm_agent import WORK, Engine, Log
 
 
@@ -32,7 +32,7 @@ async def test_a_refusal_to_say_whether_it_is_ready_is_no_verdict_on_a_call() ->
 
     log = Log()
     await agent_for(Refusing(["text\n"]), log).handle(WORK, "factcheck")
-    assert [type(each) for each in log.records] == [Start, Chunk, Chunk]
+    assert [type(each) for each in log.records] == [Chunk, Chunk]
 
 
 async def test_nothing_is_waited_for_once_nothing_runs() -> None:

@@ -72,7 +72,17 @@ class TestStream:
         (told,) = items_to(out, "report")
         assert (told.children, told.close) == ([], Close(2))
         assert [(e.kind, e.number) for e in events(out)] == [(EventKind.CHUNK, 1), (EventKind.CLOSE, 2)]
+        assert sent(out, "control.") == []  # nobody else works on it
+
+    def test_an_end_that_others_may_not_know_of_is_told(self, answer: Home) -> None:
+        answer.tell(start("", "a"), start("", "b"))
+        out = answer.tell(chunk("", 0, "one", "b", end=STOP))
         assert sent(out, "control.") == [Ended(REQUEST_ID, "answer", "", 1)]
+
+    def test_the_first_chunk_of_a_run_is_its_start(self, answer: Home) -> None:
+        out = answer.tell(chunk("", 0, "one\n"))
+        assert children(items_to(out, "claims")) == [{"text": "one"}]
+        assert [w.prefix for w in works(answer.tell(chunk("", 0, "x", "b")))] == ["one\n"]
 
     def test_each_record_of_the_followed_run_arms_a_timer(self, answer: Home) -> None:
         (first,) = arms(answer.tell(start("")))
@@ -95,7 +105,7 @@ class TestStream:
         assert [i.close for i in items_to(out, "report")] == [Close(1, Status.FAILED, "too long")]
 
     @pytest.mark.parametrize(
-        "late", [chunk("", 0, "x"), chunk("", 5, "x"), Timer(REQUEST_ID, "", 1, 0), Timer(REQUEST_ID, "", 1, 2)]
+        "late", [chunk("", 1, "x"), chunk("", 5, "x"), Timer(REQUEST_ID, "", 1, 0), Timer(REQUEST_ID, "", 1, 2)]
     )
     def test_after_the_close_nothing_counts(self, answer: Home, late: Chunk | Timer) -> None:
         answer.tell(start(""), chunk("", 0, "one\n", end=STOP))
@@ -103,9 +113,10 @@ class TestStream:
 
     def test_after_the_close_a_start_is_answered_by_an_abort(self, answer: Home) -> None:
         answer.tell(start(""), chunk("", 0, "one\n", end=STOP))
-        out = answer.tell(start("", run="b"))
-        assert sent(out, "control.") == [Ended(REQUEST_ID, "answer", "", 1)]
-        assert len(out) == 1
+        for begun in (start("", run="b"), chunk("", 0, "x", "b")):
+            out = answer.tell(begun)
+            assert sent(out, "control.") == [Ended(REQUEST_ID, "answer", "", 1)]
+            assert len(out) == 1
 
 
 class TestAttempts:
@@ -113,7 +124,7 @@ class TestAttempts:
         answer.tell(start("", "a"))
         out = answer.tell(start("", "b"))
         assert works(out) == []
-        assert answer.tell(chunk("", 0, "x", "a")) == []
+        assert answer.tell(chunk("", 1, "x", "a")) == []
         assert len(events(answer.tell(chunk("", 0, "y", "b")))) == 1
 
     def test_a_fourth_start_ends_the_attempt(self, answer: Home) -> None:

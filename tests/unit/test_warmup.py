@@ -30,7 +30,13 @@ class Listening:
     async def close(self) -> None: ...
 
     async def generate(
-        self, call: Call, *, prefix: str = "", prefix_tokens: list[int] | None = None, prompt_class: str = ""
+        self,
+        call: Call,
+        *,
+        prefix: str = "",
+        prefix_tokens: list[int] | None = None,
+        prompt_class: str = "",
+        by_line: bool = False,
     ) -> AsyncGenerator[Piece, None]:
         if len(self.calls) >= self._dies:
             raise EngineUnavailable("engine listening: down")

@@ -81,7 +81,7 @@ class TestWithdrawn:
         out = home.tell(Retract(REQUEST_ID, "parts", "", 1, 1))
         assert sent(out, "control.") == [Ended(REQUEST_ID, "facts", "1", 1)]
         assert list(home.row.calls) == ["0"]
-        assert home.tell(chunk("1", 0, "late\n", end=STOP)) == []
+        assert home.tell(chunk("1", 1, "late\n", end=STOP)) == []
         assert works(home.tell(told("parts", "", Part("two"), first=1))) == []
         assert sent(home.tell(start("1", "b")), "control.") == [Ended(REQUEST_ID, "facts", "1", 1)]
 
@@ -202,7 +202,7 @@ class TestScopedCancel:
         assert sent(out, "control.") == [Ended(REQUEST_ID, "facts", "1", 1)]
         assert works(out) == []
         assert works(home.tell(told("parts", "", Part("q"), first=1))) == []
-        assert home.tell(chunk("1", 0, "late\n")) == []
+        assert home.tell(chunk("1", 1, "late\n")) == []
 
     def test_a_scope_closes_without_what_is_cancelled(self) -> None:
         home = Home(redoing, "judge", forgetful=True)
