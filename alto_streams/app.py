@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import time
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +40,7 @@ from alto_streams.request_ids import created_ms
 from alto_streams.settings import ConfigError, Settings, settings
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.placing import in_turn
 from alto_streams.tables.prompts import Place
 from alto_streams.tables.store import RowTable
 from alto_streams.topics import load_topics
@@ -227,7 +227,7 @@ def pumped(app: App, topic: str, handle: Callable[[int, list[Polled]], Any]) -> 
 
 
 def _place(config: Settings, pipeline: Pipeline) -> Place:
-    """Where an attempt's work item goes: spread over the partitions of the stage's work topic."""
+    """Where an attempt's work item goes: to the partitions of the stage's work topic in turn."""
     topics = load_topics(config.topics_file)
     counts = {
         stage: topics.partitions(topic_names.work_topic(pipeline.name, stage))
@@ -235,8 +235,10 @@ def _place(config: Settings, pipeline: Pipeline) -> Place:
         for stage in stages
     }
 
+    turns = {stage: in_turn(count) for stage, count in counts.items()}
+
     def place(stage: str, request: str, path: str, attempt: int) -> int:
-        return zlib.crc32(f"{request}/{path}#{attempt}".encode()) % counts[stage]
+        return next(turns[stage])
 
     return place
 
