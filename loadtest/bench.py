@@ -25,6 +25,7 @@ from loadtest.samples import Sample
 from loadtest.systems import Care, System, system
 
 ENGINES = 4
+PARTITIONS = 4  # of each topic: a worker's fetch names them all, so more of them than engines only cost
 WARM_UP_RATE, WARM_UP_SEED = 4.0, 1_000
 MODEL = "lm"
 ENGINE_CPU = re.compile(r"^alto_simulated_engine_cpu_seconds (\S+)$", re.MULTILINE)
@@ -98,7 +99,7 @@ async def bench(recording: Path, tick: Tick = lambda what: None) -> AsyncIterato
     with tempfile.TemporaryDirectory(prefix="alto-bench-", ignore_cleanup_errors=True) as name:
         tick("starting")
         models = {MODEL: f"scripted:{file}?timing=reference"}
-        care = Care(steady=True)
+        care = Care(steady=True, partitions=PARTITIONS)
         async with system(
             Path(name), "loadtest.reference.pipeline", models, care, workers=1, lm_workers=ENGINES
         ) as running:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alto_streams.records import Mode
-from loadtest.bench import Bench, bench
+from loadtest.bench import PARTITIONS, Bench, bench
 from loadtest.cost import CostPlan, measure_cost
 from loadtest.kafka import kafka_version
 from loadtest.langgraph_run import langgraph_run
@@ -63,10 +63,10 @@ class ComparePlan:
 
 FULL = ComparePlan(
     {
-        "barrier": (0.9, 1.0, 3.4, 3.8, 4.0),
-        "stream": (1.0, 3.0, 3.4, 4.0, 5.2, 5.6),
-        "verdict_first": (1.0, 4.0, 5.2, 5.6, 6.0, 6.6, 7.2),
-        "langgraph": (1.0, 3.6, 4.0, 4.4),
+        "barrier": (3.4, 4.0),
+        "stream": (1.0, 3.2, 4.0, 5.2, 5.8),
+        "verdict_first": (1.0, 4.0, 5.2, 5.8, 6.4, 7.2),
+        "langgraph": (3.8, 4.0, 4.4),
     }
 )
 QUICK = ComparePlan(
@@ -97,7 +97,13 @@ async def compare(recording: Path, plan: ComparePlan, tick: Callable[[str], None
         modes["langgraph"] = await _langgraph(recording, plan, tick)
     tick("limit")
     limit = {mode: await asyncio.to_thread(_limit, running, plan, mode) for mode in SYSTEM if mode in plan.rates}
-    settings = {**asdict(plan), "recording": recording.name, "broker": f"Apache Kafka {kafka_version()}"}
+    settings = {
+        **asdict(plan),
+        "recording": recording.name,
+        "broker": f"Apache Kafka {kafka_version()}",
+        "partitions": PARTITIONS,
+        "workers": "one per stage, four in front of engines, one gateway, one egress",
+    }
     return {
         "modes": modes,
         "limit": limit,

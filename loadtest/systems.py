@@ -19,6 +19,8 @@ from loadtest.kafka import Kafka
 from loadtest.servers import HOST
 from loadtest.valkey import Valkey
 
+MOST_PARTITIONS = 1_000  # more than any topic has
+
 
 @dataclass(frozen=True, slots=True)
 class System:
@@ -39,12 +41,14 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Care:
-    """How many gateways there are, what the supervisor is told, and how the broker is compiled (see there)."""
+    """How many gateways there are, what the supervisor is told, how the broker is compiled (see there), and how many
+    partitions a topic has at most."""
 
     gateways: int = 1
     progress: Progress | None = None
     sound_after_s: float = SOUND_AFTER_S
     steady: bool = False
+    partitions: int = MOST_PARTITIONS
 
 
 @asynccontextmanager
@@ -70,7 +74,7 @@ async def system(
     kafka, valkey = Kafka(folder / "kafka", steady=care.steady), Valkey("valkey", folder / "valkey")
     try:
         await asyncio.gather(asyncio.to_thread(kafka.start), asyncio.to_thread(valkey.start))
-        topics = _topics(pipeline)
+        topics = _topics(pipeline).shrunk(care.partitions)
         file = folder / "topics.yaml"
         file.write_text(to_yaml(topics.specs))
         own = {
