@@ -9,6 +9,7 @@ from alto_streams.tables.attempts import (
     MAX_STARTS,
     Ruling,
     accept,
+    begins_run,
     follow,
     next_attempt,
     rule_chunk,
@@ -60,7 +61,8 @@ def test_start(call: CallState | None, record: Start, ruling: Ruling) -> None:
     [
         (NO_CALL, chunk(0), Ruling.IGNORE),
         (CLOSED, chunk(0), Ruling.IGNORE),
-        (UNHEARD, chunk(0), Ruling.IGNORE),
+        (UNHEARD, chunk(1), Ruling.RETRY),  # the beginning of its run is lost
+        (UNHEARD, chunk(1, attempt=1), Ruling.IGNORE),
         (FOLLOWED, chunk(0), Ruling.ACCEPT),
         (FOLLOWED, chunk(0, run="b"), Ruling.IGNORE),
         (FOLLOWED, chunk(0, attempt=1), Ruling.IGNORE),
@@ -74,6 +76,23 @@ def test_start(call: CallState | None, record: Start, ruling: Ruling) -> None:
 )
 def test_chunk(call: CallState | None, record: Chunk, ruling: Ruling) -> None:
     assert rule_chunk(call, record) is ruling
+
+
+@pytest.mark.parametrize(
+    ("call", "record", "begins"),
+    [
+        (NO_CALL, chunk(0), True),
+        (CLOSED, chunk(0), True),
+        (UNHEARD, chunk(0), True),
+        (UNHEARD, chunk(1), False),
+        (FOLLOWED, chunk(0), False),
+        (FOLLOWED, chunk(0, run="b"), True),
+        (FOLLOWED, chunk(0, attempt=1), True),
+        (STREAMING, chunk(0), False),
+    ],
+)
+def test_the_first_chunk_of_a_run_begins_it(call: CallState | None, record: Chunk, begins: bool) -> None:
+    assert begins_run(call, record) is begins
 
 
 @pytest.mark.parametrize(
