@@ -32,11 +32,15 @@ class Fence:
         """Seconds since the last answered heartbeat; 0 before the first."""
         return 0.0 if self._beat is None else self._clock() - self._beat
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether the last answered heartbeat is older than the session timeout."""
+        return self.age_s() > self._session_s
+
     def check(self) -> None:
-        """Raises `Fenced` if the last answered heartbeat is older than the session timeout."""
-        age_s = self.age_s()
-        if age_s > self._session_s:
+        """Raises `Fenced` if it is shut."""
+        if self.is_shut:
             raise Fenced(
-                f"{self._owner}: the last heartbeat was answered {age_s:.1f} s ago, the session timeout is"
+                f"{self._owner}: the last heartbeat was answered {self.age_s():.1f} s ago, the session timeout is"
                 f" {self._session_s:g} s: its partitions may have another owner, so it produces nothing"
             )

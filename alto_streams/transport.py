@@ -43,6 +43,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.gate = Gate(transport.app.held)
         self.finished_count = 0  # records, since the start
         self._takers: dict[str, Taker] = {}
+        self._has_let_go = False
         self._acks_enabled = transport.app.topics.acks_enabled_for
         self._conduct = callback
         super().__init__(transport, self._deliver, *args, **kwargs)
@@ -98,10 +99,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 del self._takers[topic]
 
     def _hand_over(self, tp: TP, records: Sequence[Any], generation: int) -> None:
-        if self.flow_active and self.generation == generation:
+        taker = self._takers.get(tp.topic)  # none: it has left in between, at a stop
+        if taker is not None and self.flow_active and self.generation == generation:
             for record in records:
                 self.gate.deliver(tp, record.offset, generation)
-            self._takers[tp.topic].take(generation, records)
+            taker.take(generation, records)
 
     @property
     def generation(self) -> int:
@@ -203,9 +205,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return self.gate.position(tp)
 
     async def wait_empty(self) -> None:
-        """Waits until what was begun is finished and stored, at most half the rebalance timeout, and commits it."""
+        """Waits until what was begun is finished and stored, at most half the rebalance timeout, and commits it.
+
+        Behind a shut fence nothing can be finished before the next generation.
+        """
+        if self._has_let_go:
+            return
         deadline = monotonic() + self.app.conf.broker_rebalance_timeout / 2
-        while self._is_busy() and not self.should_stop and monotonic() < deadline:
+        while self._is_busy() and not (self.should_stop or self.app.fence.is_shut) and monotonic() < deadline:
             await self._wait_for_ack(timeout=1)
         await self.app.settle()
         await self.commit_and_end_transactions()
@@ -251,7 +258,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             log.warning("%s: partitions are given up with work unfinished after %.0f s", self.app.conf.id, within_s)
         self.gate.revoke(revoked)
         self._unacked_messages.clear()
-        await super().on_partitions_revoked(revoked)
+        self._has_let_go = True  # Faust's own handler would wait once more, and nothing bounds that
+        try:
+            await super().on_partitions_revoked(revoked)
+        finally:
+            self._has_let_go = False
 
     async def _finish_begun(self, revoked: set[TP]) -> None:
         if revoked and not self.app.should_stop:

@@ -29,6 +29,7 @@ from alto_streams.records import Chunk, ControlRecord, End, Poison, Start, Statu
 log = logging.getLogger(__name__)
 
 PATIENCE_MOST_S = 60.0  # however long an overloaded engine asks to be left alone
+MADE_MOST = 10_000  # items that are known to have been made, should they be delivered again
 QUIET_S = 5.0  # well below any silence that a home waits for
 
 
@@ -49,6 +50,7 @@ class LMAgent:
         self._engine, self._control, self._log = engine, control, log_
         self._engine_down = True  # until it has said otherwise
         self._running: dict[tuple[str, str, str], tuple[int, asyncio.Task[None]]] = {}
+        self._made: dict[tuple[str, str, str], int] = {}  # the attempts whose runs are in the log, to their end
         self.waits_for: str | None = None  # an engine that cannot be reached
         self.moves = 0  # pieces that the engine has given since the start, and tries that were given up
 
@@ -63,7 +65,7 @@ class LMAgent:
             if self._control.is_over(work) or self._expired(work):
                 return
             attempt, known = self._running.get(key, (work.attempt, None))
-            if attempt > work.attempt:
+            if attempt > work.attempt or self._made.get(key, 0) >= work.attempt:
                 return
             if known is None:
                 break
@@ -85,6 +87,10 @@ class LMAgent:
                 raise
             if (current := asyncio.current_task()) is not None and current.cancelling():
                 raise
+        else:
+            self._made[key] = work.attempt
+            if len(self._made) > MADE_MOST:
+                del self._made[next(iter(self._made))]
         finally:
             if self._running.get(key) == (work.attempt, task):
                 del self._running[key]
@@ -142,11 +148,11 @@ class LMAgent:
             prompt_class=f"{pipeline}.{work.stage}",
             by_line=work.flush == "line",
         )
-        last = Piece("")
+        last, is_taken = Piece(""), False
         try:
             async with contextlib.aclosing(pieces):  # type: ignore[type-var]
                 async for last in pieces:
-                    self.waits_for = None
+                    self.waits_for, is_taken = None, True
                     self.moves += 1
                     await run.add(last)
         except CallRejected as error:
@@ -154,7 +160,7 @@ class LMAgent:
             return End(Status.FAILED, "rejected", error.cause)
         except EngineUnavailable as error:
             self._engine_down = True
-            if isinstance(error, EngineBroke):
+            if is_taken or isinstance(error, EngineBroke):  # such tries are counted: the call may be what breaks it
                 await run.tell_start()
             if not run.seq:
                 raise  # nothing was published: the same attempt begins again once the engine is back

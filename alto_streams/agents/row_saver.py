@@ -65,8 +65,8 @@ class RowSaver:
                     continue
             except Poison as cause:
                 error = cause
-            self._rows.give_up(partition, key)
             await self._too_large(partition, key, offset, error)
+            self._rows.saved(partition, [each])  # only now is nothing owed for it
 
     def _begin(self, partition: int) -> None:
         self._due[partition] = asyncio.get_running_loop().create_task(self._save_until_done(partition))

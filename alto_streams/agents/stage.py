@@ -8,7 +8,7 @@ The order of work, for each batch of polled records of one partition:
 4. about once a second the changed rows are written together (`working_rows`, `row_saver`).
 
 A crash makes the records since then come again: they are applied again to the rows as they are stored, and ask for the
-same again, the same identities to the same partitions. So what a stage's functions say must follow from their inputs.
+same again under the same identities. So what a stage's functions say must follow from their inputs.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 _decode: Callable[[bytes], HomeRecord] = decoder(HomeRecord)  # type: ignore[arg-type]
 
 HELD_AGAIN_MS = 1_000
+MOST_AHEAD = 4_096  # changes by which the rows of a partition may be ahead of the changelog
 
 Decided = dict[str, list[Instruction]]
 """By row: what it asks for."""
@@ -79,6 +80,9 @@ class StageAgent:
         Raises:
             Fenced: another worker may own the partition by now.
         """
+        if self._rows.ahead(partition) > MOST_AHEAD:  # nothing is in hand here: all of them can be stored
+            await insist(partial(self._saver.save, partition))
+        generation = self._table.generation
         decided = self._in_hand[partition] = {}
         try:
             await self._work(partition, polled, decided)
@@ -88,6 +92,8 @@ class StageAgent:
                 self._rows.undo(partition, key, polled[0].offset)
             if not isinstance(error, Poison):
                 raise
+            if generation != self._table.generation:  # what comes again would come behind them
+                raise Fenced(f"{self._topic}-{partition}: its owner may have changed") from error
             await self._handle_singly(partition, polled, error)
         finally:
             self._in_hand.pop(partition, None)

@@ -62,7 +62,8 @@ class WorkingRows:
             stored = self._stored.get(partition, key)
             row = Row() if stored is None else decode_stored(stored.value, stored.offset)
             for record, at in self._unsaved.get(partition, {}).get(key, ()):
-                self._machine.apply(row, record, at)
+                if at.offset > row.offset:  # else it was stored, though nobody was told
+                    self._machine.apply(row, record, at)
             self._rows[partition][key] = row
         return row
 
@@ -86,15 +87,16 @@ class WorkingRows:
     def forget(self, partition: int, key: str) -> None:
         """Out of memory, with all that is not stored of it."""
         self.drop(partition, key)
-        self.give_up(partition, key)
-
-    def give_up(self, partition: int, key: str) -> list[tuple[HomeRecord, At]]:
-        """The changelog shall not wait for these changes any more."""
-        return self._unsaved.get(partition, {}).pop(key, [])
+        self._unsaved.get(partition, {}).pop(key, None)
 
     def held(self, partition: int) -> int | None:
         """The lowest offset whose record is not stored: nothing from it on may be committed. None: all are."""
-        return min((changes[0][1].offset for changes in self._unsaved.get(partition, {}).values()), default=None)
+        unsaved = list(self._unsaved.get(partition, {}).values())  # the watchdog's thread asks, too
+        return min((changes[0][1].offset for changes in unsaved), default=None)
+
+    def ahead(self, partition: int) -> int:
+        """How many changes the changelog lacks."""
+        return sum(map(len, self._unsaved.get(partition, {}).values()))
 
     def to_save(self, partition: int, in_hand: Collection[str]) -> list[Written]:
         """The changed rows as they are now, but for those in hand: what these ask for is not in the log yet.

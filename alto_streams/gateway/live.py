@@ -144,6 +144,8 @@ class Live:
             if self._left:
                 left, self._left = self._left, set()
                 self._subscribed -= left
+                for each in left:  # whoever joins from here on asks anew
+                    self._asked.pop(each, None)
                 await connection.send_command("UNSUBSCRIBE", *left, check_health=False)
 
     def _tell(self, channel: bytes, payload: bytes) -> None:

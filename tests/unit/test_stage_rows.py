@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from alto_streams.agents import row_saver
+from alto_streams.agents import row_saver, stage
 from alto_streams.records import (
     Cancel,
     Child,
@@ -156,4 +156,39 @@ async def test_a_row_that_is_too_large_costs_its_own_request_only(table: Table, 
     await agent.handle(0, polled(Forget(REQUEST), first=2))
     await agent.save()
     assert len(encode_key(REQUEST, 9_999) + encode_value(2**40, table.rows[REQUEST].value)) <= 64
+    await agent.stop()
+
+
+async def test_changes_that_are_stored_already_are_not_made_again(table: Table, log: Log) -> None:
+    """A save may be in the changelog though nobody was told, and be read back under the rows in memory."""
+    agent = await worker("claims", table, log)
+    await agent.handle(0, polled(sentence(0), Start(REQUEST, "0", 1, "a"), Start(REQUEST, "0", 1, "b")))
+    (written,) = agent._rows.to_save(0, ())
+    await table.put_many(0, [written])
+    agent._rows.drop(0, REQUEST)
+    assert agent._rows.row(0, REQUEST).calls["0"].run == "b"
+    await agent.stop()
+
+
+async def test_a_row_that_is_too_large_is_owed_until_its_request_is_told(table: Table, log: Log) -> None:
+    agent = await worker("claims", table, log)
+    table.most = 100
+    await agent.handle(0, polled(sentence(0)))
+    log.is_down = True
+    await agent.save()
+    assert agent.held(0) == 0
+    log.is_down = False
+    await agent.save()
+    assert (agent.held(0), [type(each) for each in log.home_records("report")]) == (None, [Cancel])
+    await agent.stop()
+
+
+async def test_rows_do_not_run_far_ahead_of_the_changelog(
+    table: Table, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "MOST_AHEAD", 2)
+    agent = await worker("claims", table, log)
+    for number in range(4):
+        await agent.handle(0, polled(sentence(number), first=number))
+    assert (table.rows[REQUEST].offset, agent.held(0)) == (2, 3)
     await agent.stop()

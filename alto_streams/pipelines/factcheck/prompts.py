@@ -138,7 +138,8 @@ def claims(sentence: str, parse: Parser[T]) -> Prompt[T]:
         max_tokens=CLAIMS_TOKENS * sentences,
         subject=sentence,
         stop=["\n\n"],
-        grammar=replace(CLAIMS_GRAMMAR, most=CLAIMS_GRAMMAR.most * sentences),
+        # A claim a sentence at least: of a whole answer so small a model would write down its first claim only.
+        grammar=replace(CLAIMS_GRAMMAR, least=sentences, most=CLAIMS_GRAMMAR.most * sentences),
         turn="assistant",
     )
 
