@@ -2,7 +2,7 @@ PY := .venv/bin/python
 UV := .venv/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint format chaos chaos-quick rebalances soak-properties soak-simulation clean
+.PHONY: help setup demo up test lint format chaos chaos-quick rebalances soak-properties soak-simulation bench-quick bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ soak-properties: setup ## a million interleavings of scopes, calls, joins and wh
 
 soak-simulation: setup ## ten thousand fault schedules of the shells on a simulated log (SCHEDULES=10000)
 	@nice -n 10 $(PY) -m tests.simulation $(or $(SCHEDULES),10000)
+
+bench-quick: setup ## the load test in a minute: ratios to the limit, against the table in docs/performance.md
+	@$(PY) -m loadtest continuous --json bench-quick.json
+
+bench: setup ## the whole load test beside the limit and LangGraph, 45 minutes; drawn into bench/
+	@$(PY) -m loadtest compare --json bench.json && $(PY) -m loadtest report bench.json --out bench
 
 clean: ## remove what tools leave behind (not .venv, nor Kafka's jars in .cache)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist var

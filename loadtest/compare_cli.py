@@ -17,11 +17,13 @@ from alto_streams.local.supervisor import PartFailed
 from alto_streams.settings import ConfigError
 from loadtest.bench import Bench, Tick, bench
 from loadtest.compare import FULL, QUICK, SYSTEM, ComparePlan, compare, delivered_of
+from loadtest.continuous import TableUnreadable, judged, kept, ratios
 from loadtest.cost import CostPlan, measure_cost
 from loadtest.kafka import Unavailable
 from loadtest.knee import OutOfReach, measurements, throughput_at
 from loadtest.langgraph_run import LangGraphFailed
 from loadtest.limit_cli import RECORDING, Json, Recording
+from loadtest.local_engine import QUESTIONS, measure_local
 from loadtest.machine import commit, machine
 from loadtest.samples import figures
 
@@ -40,16 +42,51 @@ class ModeName(StrEnum):
     LANGGRAPH = "langgraph"
 
 
-VERDICT_FIRST = ModeName.VERDICT_FIRST
+class EngineName(StrEnum):
+    """What writes the texts."""
+
+    SIMULATED = "simulated"
+    LOCAL = "local"
+
+
+VERDICT_FIRST, SIMULATED = ModeName.VERDICT_FIRST, EngineName.SIMULATED
 Quick = Annotated[bool, typer.Option("--quick", help="A minute at most: little is measured, only to see that it runs.")]
 Requests = Annotated[int, typer.Option(min=20, help="Of each run.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Runs at each rate, with other arrivals each.")]
 
 
-def compare_modes(quick: Quick = False, recording: Recording = RECORDING, json_file: Json = None) -> None:
-    """Every mode, the LangGraph twin and the limit, under the same arrivals, with cost; 50 minutes."""
+def compare_modes(
+    quick: Quick = False,
+    engine: Annotated[EngineName, typer.Option(help="The reference engines, or the real local model.")] = SIMULATED,
+    recording: Recording = RECORDING,
+    json_file: Json = None,
+) -> None:
+    """Every mode, the LangGraph twin and the limit, under the same arrivals, with cost; 40 minutes.
+
+    With --engine local: the fact-check pipeline on a real model, mode by mode, one request at a time.
+    """
+    if engine is EngineName.LOCAL:
+        questions = QUESTIONS[:1] if quick else QUESTIONS
+        steps = 2 + 2 * len(questions)
+        return _report(_run("compare", steps, lambda tick: measure_local(questions, tick)), json_file)
     plan = QUICK if quick else FULL
-    _report(_run("compare", plan.steps, lambda tick: compare(recording, plan, tick)), json_file)
+    return _report(_run("compare", plan.steps, lambda tick: compare(recording, plan, tick)), json_file)
+
+
+def continuous(recording: Recording = RECORDING, json_file: Json = None) -> None:
+    """A quick `compare`, its ratios held against the table in docs/performance.md; a minute."""
+    found = _run("continuous", QUICK.steps, lambda tick: compare(recording, QUICK, tick))
+    measured = ratios(found)
+    if json_file is not None:
+        json_file.write_text(json.dumps({"ratios": measured} | found, indent=2) + "\n")
+    try:
+        lines, is_fine = judged(measured, kept())
+    except TableUnreadable as error:
+        typer.echo(f"continuous: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo("\n".join(lines))
+    if not is_fine:
+        raise typer.Exit(1)
 
 
 def sweep(
@@ -145,5 +182,5 @@ def _report(figures: dict[str, Any], json_file: Path | None) -> None:
 def register(cli: typer.Typer) -> None:
     """Adds the commands."""
     cli.command("compare")(compare_modes)
-    for command in (sweep, knee, cost):
+    for command in (sweep, knee, cost, continuous):
         cli.command()(command)
