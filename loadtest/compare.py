@@ -63,9 +63,9 @@ class ComparePlan:
 
 FULL = ComparePlan(
     {
-        "barrier": (3.4, 4.0),
-        "stream": (1.0, 3.2, 4.0, 5.2, 5.8),
-        "verdict_first": (1.0, 4.0, 5.2, 5.8, 6.4, 7.2),
+        "barrier": (3.4, 4.0, 4.4),
+        "stream": (1.0, 3.2, 4.0, 5.2, 5.8, 6.4),
+        "verdict_first": (1.0, 4.0, 5.2, 5.8, 6.4, 7.2, 8.4),
         "langgraph": (3.8, 4.0, 4.4),
     }
 )
