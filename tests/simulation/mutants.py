@@ -100,16 +100,6 @@ def no_generation_in_key(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(store, "encode_key", lambda key, generation: true(key, 0))
 
 
-def buried_row_is_gone(patch: pytest.MonkeyPatch) -> None:
-    def bury(self: merge.Rows, key: str, generation: int) -> None:
-        row = self.get(key)
-        if row is not None and row.generation == generation:
-            del self._rows[key]
-        self._forget_other(key, generation)
-
-    patch.setattr(merge.Rows, "bury", bury)
-
-
 # --- attempts and runs
 
 

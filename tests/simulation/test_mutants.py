@@ -33,6 +33,7 @@ CASES: list[tuple[Mutant, str]] = [
     (mutants.no_generation_in_key, "restless"),
     (mutants.second_start_ignored, "calm"),
     (mutants.second_start_followed_after_text, "calm"),
+    (mutants.runs_mixed, "calm"),
     (mutants.holes_skipped, "calm"),
     (mutants.older_attempts_accepted, "wild"),
     (mutants.stale_timer_obeyed, "slow"),
