@@ -24,4 +24,4 @@ def test_owners_of_neighbours_are_busy_alike(partitions: int, owners: int) -> No
     for start in range(len(placed)):
         stretch = placed[start : start + 2 * owners]
         if len(stretch) == 2 * owners:
-            assert max(stretch.count(owner) for owner in range(owners)) <= 4
+            assert max(stretch.count(owner) for owner in range(owners)) <= 3
