@@ -119,14 +119,14 @@ def main() -> int:
     kinds = [args.kind] if args.kind else list(KINDS)
     if args.replay is not None:
         return replay(kinds[0], args.replay)
-    figures, todo = Figures(), batches(args.interleavings, args.seed, kinds)
+    figures, planned = Figures(), batches(args.interleavings, args.seed, kinds)
     try:
         if args.processes == 1:
-            for batch in todo:
+            for batch in planned:
                 figures.add(run(batch))
         else:
             with multiprocessing.Pool(args.processes) as pool:
-                for done in pool.imap_unordered(run, todo):
+                for done in pool.imap_unordered(run, planned):
                     figures.add(done)
     except KeyboardInterrupt:
         print("interrupted", flush=True)

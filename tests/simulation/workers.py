@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 AT_ONCE = 64
 
 
-class Worker(Consumer):
+class Worker(Consumer, ABC):
     """One process of a consumer group. Killing it loses what it had in memory, and nothing else."""
 
     def __init__(self, world: World, group: Group) -> None:
@@ -42,9 +43,9 @@ class Worker(Consumer):
         self.world, self.producer = world, Producer(world, self.loop)
         self.loop.run_in(self.start)
 
+    @abstractmethod
     def start(self) -> None:
         """Set its tasks going."""
-        raise NotImplementedError
 
     def fenced(self, is_fenced: bool) -> None:
         self.producer.fenced = is_fenced
