@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -15,20 +14,15 @@ import typer
 
 from alto_streams.errors import Retryable
 from alto_streams.local.signals import Interrupted, ends_on_signals
-from alto_streams.local.supervisor import PartFailed
 from loadtest import chaos as run
 from loadtest.chaos_system import Broken
-from loadtest.kafka import Unavailable
-from loadtest.machine import ROOT
+from loadtest.console import RECORDING, Json, Recording, failing, report, say
 
-RECORDING = ROOT.parent / "shared" / "data" / "knowledge_qa.jsonl"
 LONG = ("gaps", "machine", "settings")  # for the file only
 
 Seed = Annotated[int, typer.Option(help="Of the faults and of the load.")]
 Rate = Annotated[float, typer.Option(min=0.1, max=20, help="Requests a second.")]
-Recording = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Fact checks with their labels, as JSONL.")]
 Folder = Annotated[Path | None, typer.Option(help="Keep logs and data here; without it they go at the end.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as JSON.")]
 
 
 def register(cli: typer.Typer) -> None:
@@ -39,8 +33,8 @@ def register(cli: typer.Typer) -> None:
 
 def chaos(
     quick: Annotated[bool, typer.Option("--quick", help="A dozen faults within two minutes.")] = False,
-    kills: Annotated[int | None, typer.Option(min=0, help="Rounds of an LM worker and another part.")] = None,
-    stops: Annotated[int | None, typer.Option(min=0, help="Parts paused past their session and woken.")] = None,
+    kills: Annotated[int | None, typer.Option(min=0, help="Rounds that kill an LM worker and another part.")] = None,
+    stops: Annotated[int | None, typer.Option(min=0, help="Parts that are paused until their session is over.")] = None,
     rate: Rate = 0.5,
     seed: Seed = 1,
     recording: Recording = RECORDING,
@@ -53,13 +47,13 @@ def chaos(
     least = 0 if quick else run.LEAST_REQUESTS
     options = run.Options(replace(amount, **given), rate=rate, least=least, seed=seed)
     with _place(folder) as place:
-        figures = finished("chaos", run.measure(options, recording, place, say))
-    tell(figures, json_file)
+        figures = _finished("chaos", run.measure(options, recording, place, say))
+    report(figures, json_file, too_long=LONG)
     raise typer.Exit(0 if figures["clean"] else 1)
 
 
 def rebalances(
-    leaves: Annotated[int, typer.Option(min=1, help="Workers that leave their group in order, and come back.")] = 100,
+    leaves: Annotated[int, typer.Option(min=1, help="How often a worker leaves its group and comes back.")] = 100,
     rate: Rate = 0.5,
     seed: Seed = 1,
     recording: Recording = RECORDING,
@@ -69,14 +63,9 @@ def rebalances(
     """Workers leave and join their groups under load: whether `results` has every event once, and in order."""
     options = run.Options(replace(run.REBALANCES, leaves=leaves), rate=rate, least=0, seed=seed)
     with _place(folder) as place:
-        figures = finished("rebalances", run.measure(options, recording, place, say))
-    tell(figures, json_file)
+        figures = _finished("rebalances", run.measure(options, recording, place, say))
+    report(figures, json_file, too_long=LONG)
     raise typer.Exit(0 if figures["clean"] and figures["in_order"] else 1)
-
-
-def say(text: str) -> None:
-    """Progress, apart from the figures."""
-    typer.echo(text, err=True)
 
 
 @contextmanager
@@ -89,7 +78,7 @@ def _place(folder: Path | None) -> Iterator[Path]:
         yield folder.absolute()
 
 
-def finished(name: str, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+def _finished(name: str, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
     """The figures; or the end of the command, with what went wrong. Ctrl-C stops everything first."""
 
     async def until_interrupted() -> dict[str, Any]:
@@ -98,16 +87,5 @@ def finished(name: str, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, 
             figures = await work
         return figures  # noqa: RET504  the context swallows nothing, but its type does not say so
 
-    try:
+    with failing(name, Broken, Retryable, Interrupted):
         return asyncio.run(until_interrupted())
-    except* (Unavailable, PartFailed, Broken, Retryable, Interrupted) as failed:
-        for error in failed.exceptions:
-            typer.echo(f"{name}: {error}", err=True)
-    raise typer.Exit(1)
-
-
-def tell(figures: dict[str, Any], json_file: Path | None) -> None:
-    """Prints the figures; all of them into the file."""
-    if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=2, default=str) + "\n")
-    typer.echo(json.dumps({key: value for key, value in figures.items() if key not in LONG}, indent=2, default=str))

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from alto_streams.local.supervisor import PartFailed
 from alto_streams.settings import ConfigError
 from loadtest.bench import Bench, Tick, bench
 from loadtest.compare import FULL, QUICK, SYSTEM, ComparePlan, compare, delivered_of
+from loadtest.console import RECORDING, Json, Recording, failing, progress, report, write
 from loadtest.continuous import TableUnreadable, judged, kept, ratios
 from loadtest.cost import CostPlan, measure_cost
-from loadtest.kafka import Unavailable
 from loadtest.knee import OutOfReach, measurements, throughput_at
 from loadtest.langgraph_run import LangGraphFailed
-from loadtest.limit_cli import RECORDING, Json, Recording
 from loadtest.local_engine import QUESTIONS, measure_local
 from loadtest.machine import commit, machine
 from loadtest.samples import figures
 
 T = TypeVar("T")
-FAILED = (ConfigError, LangGraphFailed, OutOfReach, PartFailed, Unavailable, ValueError)
+FAILED = (ConfigError, LangGraphFailed, OutOfReach, ValueError)
 QUICK_COST = CostPlan(idle_s=5.0, requests=60, one_by_one=4, many=20, with_many=60)
 WARM_UP = 240
 
@@ -42,6 +36,9 @@ class ModeName(StrEnum):
     LANGGRAPH = "langgraph"
 
 
+SystemMode = Literal["barrier", "stream", "verdict_first"]
+
+
 class EngineName(StrEnum):
     """What writes the texts."""
 
@@ -50,9 +47,9 @@ class EngineName(StrEnum):
 
 
 VERDICT_FIRST, SIMULATED = ModeName.VERDICT_FIRST, EngineName.SIMULATED
-Quick = Annotated[bool, typer.Option("--quick", help="A minute at most: little is measured, only to see that it runs.")]
-Requests = Annotated[int, typer.Option(min=20, help="Of each run.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Runs at each rate, with other arrivals each.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A minute at most: only to see that it runs.")]
+Requests = Annotated[int, typer.Option(min=20, help="Requests of each run.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Runs at each rate, each with other arrivals.")]
 
 
 def compare_modes(
@@ -68,30 +65,26 @@ def compare_modes(
     if engine is EngineName.LOCAL:
         questions = QUESTIONS[:1] if quick else QUESTIONS
         steps = 2 + 2 * len(questions)
-        return _report(_run("compare", steps, lambda tick: measure_local(questions, tick)), json_file)
+        return report(_run("compare", steps, lambda tick: measure_local(questions, tick)), json_file)
     plan = QUICK if quick else FULL
-    return _report(_run("compare", plan.steps, lambda tick: compare(recording, plan, tick)), json_file)
+    return report(_run("compare", plan.steps, lambda tick: compare(recording, plan, tick)), json_file)
 
 
 def continuous(recording: Recording = RECORDING, json_file: Json = None) -> None:
     """A quick `compare`, its ratios held against the table in docs/performance.md; a minute."""
     found = _run("continuous", QUICK.steps, lambda tick: compare(recording, QUICK, tick))
     measured = ratios(found)
-    if json_file is not None:
-        json_file.write_text(json.dumps({"ratios": measured} | found, indent=2) + "\n")
-    try:
+    write({"ratios": measured} | found, json_file)
+    with failing("continuous", TableUnreadable):
         lines, is_fine = judged(measured, kept())
-    except TableUnreadable as error:
-        typer.echo(f"continuous: {error}", err=True)
-        raise typer.Exit(1) from None
     typer.echo("\n".join(lines))
     if not is_fine:
         raise typer.Exit(1)
 
 
 def sweep(
-    rate: Annotated[list[float], typer.Option(min=0.05, max=50, help="Requests a second; may be given several times.")],
-    mode: Annotated[list[ModeName], typer.Option(help="May be given several times.")] = [VERDICT_FIRST],  # noqa: B006
+    rate: Annotated[list[float], typer.Option(min=0.05, max=50, help="Requests a second; can be given several times.")],
+    mode: Annotated[list[ModeName], typer.Option(help="Can be given several times.")] = [VERDICT_FIRST],  # noqa: B006
     requests: Requests = 300,
     seeds: Seeds = 2,
     quick: Quick = False,
@@ -103,15 +96,15 @@ def sweep(
         requests, seeds = min(requests, 40), 1
     rates = {str(each): tuple(sorted(rate)) for each in mode}
     plan = ComparePlan(rates, seeds, requests, pooled=(), warm_up=20 if quick else WARM_UP, cost=None)
-    _report(_run("sweep", plan.steps, lambda tick: compare(recording, plan, tick)), json_file)
+    report(_run("sweep", plan.steps, lambda tick: compare(recording, plan, tick)), json_file)
 
 
 def knee(
     mean_s: Annotated[float, typer.Option(min=0.5, max=60, help="The mean latency to be kept, in seconds.")] = 4.0,
-    mode: Annotated[ModeName, typer.Option(help="Of the system.")] = VERDICT_FIRST,
-    low: Annotated[float, typer.Option(min=0.05, help="Where to look, in requests a second: from here")] = 0.5,
-    high: Annotated[float, typer.Option(min=0.1, help="to here.")] = 8.0,
-    tolerance: Annotated[float, typer.Option(min=0.05, help="How near to come.")] = 0.5,
+    mode: Annotated[SystemMode, typer.Option(help="The mode of the system.")] = "verdict_first",
+    low: Annotated[float, typer.Option(min=0.05, help="The lowest rate to try, in requests a second.")] = 0.5,
+    high: Annotated[float, typer.Option(min=0.1, help="The highest rate to try.")] = 8.0,
+    tolerance: Annotated[float, typer.Option(min=0.05, help="How near to come to it, in requests a second.")] = 0.5,
     requests: Requests = 300,
     seeds: Seeds = 1,
     quick: Quick = False,
@@ -123,22 +116,20 @@ def knee(
         low, high, tolerance, requests, seeds = 4.0, 8.0, 4.0, 40, 1
 
     async def measured(tick: Tick) -> dict[str, Any]:
-        if mode.value not in SYSTEM:
-            raise ValueError(f"knee measures the system: {', '.join(SYSTEM)}")
         async with bench(recording, tick) as running:
             await running.warm_up(20 if quick else WARM_UP)
             loop, means = asyncio.get_running_loop(), dict[str, float]()
 
             def mean_at(rate: float) -> float:
-                runs = running.runs(SYSTEM[mode.value], rate, requests, range(1, seeds + 1))
+                runs = running.runs(SYSTEM[mode], rate, requests, range(1, seeds + 1))
                 found = asyncio.run_coroutine_threadsafe(runs, loop).result()
-                means[f"{rate:g}"] = figures(found, mode.value).mean_s
+                means[f"{rate:g}"] = figures(found, mode).mean_s
                 return means[f"{rate:g}"]
 
             rate = await asyncio.to_thread(throughput_at, mean_at, mean_s, low, high, tolerance)
             return _told(running) | {"throughput": round(rate, 3), "mean_s": mean_s, "means_s": means}
 
-    _report(_run("knee", 2 + seeds * measurements(low, high, tolerance), measured), json_file)
+    report(_run("knee", 2 + seeds * measurements(low, high, tolerance), measured), json_file)
 
 
 def cost(quick: Quick = False, recording: Recording = RECORDING, json_file: Json = None) -> None:
@@ -150,33 +141,16 @@ def cost(quick: Quick = False, recording: Recording = RECORDING, json_file: Json
             await running.warm_up(20 if quick else WARM_UP)
             return {"cost": await measure_cost(running, plan)} | _told(running)
 
-    _report(_run("cost", 6, measured), json_file)
+    report(_run("cost", 6, measured), json_file)
 
 
 def _told(running: Bench) -> dict[str, Any]:
     return {"delivered": delivered_of(running.all_samples), "machine": machine(), "commit": commit()}
 
 
-def _run(name: str, steps: int, measured: Callable[[Tick], Awaitable[T]]) -> T:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-
-    async def run(tick: Tick) -> T:
-        return await measured(tick)
-
-    try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task(name, total=steps)
-            return asyncio.run(run(lambda what: progress.update(task, advance=1, description=f"{name}: {what}")))
-    except FAILED as error:
-        typer.echo(f"{name}: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-def _report(figures: dict[str, Any], json_file: Path | None) -> None:
-    text = json.dumps(figures, indent=2)
-    if json_file is not None:
-        json_file.write_text(text + "\n")
-    typer.echo(text)
+def _run(name: str, steps: int, measured: Callable[[Tick], Coroutine[Any, Any, T]]) -> T:
+    with failing(name, *FAILED), progress(name, steps) as tick:
+        return asyncio.run(measured(tick))
 
 
 def register(cli: typer.Typer) -> None:

@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from alto_streams.settings import ConfigError
+from loadtest.console import RECORDING, Json, Recording, failing, progress, write
 from loadtest.knee import OutOfReach
 from loadtest.limit_figures import LATENCIES, Plan, measure_limit
-from loadtest.machine import ROOT, commit, machine
+from loadtest.machine import commit, machine
 from loadtest.reference.workload import load_workload
 
-RECORDING = ROOT.parent / "shared" / "data" / "knowledge_qa.jsonl"
 ROWS = {"mean p50 p99": ("mean_s", "p50_s", "p99_s"), "token verdict": ("ttft_s", "first_verdict_s")}
-
-Recording = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Fact checks with their labels, as JSONL.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as JSON.")]
 
 
 def limit(
     quick: Annotated[bool, typer.Option("--quick", help="2 seeds instead of 4.")] = False,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs at each rate; 4 by default.")] = None,
-    requests: Annotated[int | None, typer.Option(min=20, help="Of each run; 600 by default.")] = None,
+    requests: Annotated[int | None, typer.Option(min=20, help="Requests of each run; 600 by default.")] = None,
     recording: Recording = RECORDING,
     json_file: Json = None,
 ) -> None:
     """The reference workload on its engines with no overhead: latency and throughput in every mode; half a minute."""
     usual = Plan(seeds=2) if quick else Plan()
     plan = Plan(seeds or usual.seeds, requests or usual.requests)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    try:
+    with failing("limit", ConfigError, OutOfReach):
         rows = load_workload(recording)
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task("limit", total=plan.measurements)
-            found = measure_limit(rows, plan, lambda mode: progress.update(task, advance=1, description=mode))
-    except (ConfigError, OutOfReach) as error:
-        typer.echo(f"limit: {error}", err=True)
-        raise typer.Exit(1) from None
+        with progress("limit", plan.measurements) as tick:
+            found = measure_limit(rows, plan, tick)
     settings = {**plan.as_json(), "recording": recording.name}
     figures = {"limit": found, "machine": machine(), "commit": commit(), "settings": settings}
-    if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+    write(figures, json_file)
     Console().print(_table(found))
 
 

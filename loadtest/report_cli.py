@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from loadtest.console import failing
 from loadtest.result import NoResult, read_result
 
 
@@ -17,12 +18,9 @@ def report(
     """Draws latency against offered rate, with the limit, and a latency breakdown: PNG, and one HTML page with all."""
     from loadtest.report import write_report  # matplotlib takes a second, which the other commands can do without
 
-    try:
+    with failing("report", NoResult, OSError):
         for written in write_report(read_result(file), out or file.parent, file.stem):
             typer.echo(written)
-    except (NoResult, OSError) as error:
-        typer.echo(f"report: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 def register(cli: typer.Typer) -> None:
