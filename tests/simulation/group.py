@@ -83,7 +83,7 @@ class Record(NamedTuple):
     offset: int
     timestamp: int
     key: bytes | None
-    value: bytes
+    value: bytes | None
 
 
 class Consumer:

@@ -1,4 +1,4 @@
-"""Engines for the tests: one process of the local model serves all those that do not end it."""
+"""Engines for the tests: one process of the local model serves all those that do not end it. And a stage's log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.models.simulated import Timing
 from tests.unit.engine_servers import FakeVllm, serving
 from tests.unit.engines import AnyEngine, local_missing, local_server, recorded
+from tests.unit.stage_worker import Log, Table
 
 FAST = Timing(base_s=0.0005, running_s=0.0, prefill_s=0.0)
 
@@ -49,3 +50,15 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[AnyEngine]:
         found = OpenAIEngine(request.getfixturevalue("local_address"))
         yield found
     await found.close()
+
+
+@pytest.fixture
+def table() -> Table:
+    """The changelog of a stage that `stage_worker.worker` runs."""
+    return Table()
+
+
+@pytest.fixture
+def log() -> Log:
+    """What such a stage sends."""
+    return Log()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from alto_streams.agents.pump import Polled
 from alto_streams.agents.stage import StageAgent
 from alto_streams.errors import Fenced
 from alto_streams.pipeline import Pipeline
@@ -35,15 +36,6 @@ decode: Callable[[bytes], Wire] = decoder(HomeRecord)  # type: ignore[arg-type]
 
 REQUEST = new_request_id()
 HORIZON_MS = 60_000
-
-
-class Polled(NamedTuple):
-    topic: str
-    partition: int
-    offset: int
-    at_ms: int
-    value: bytes
-    key: str = ""
 
 
 class Stored(NamedTuple):

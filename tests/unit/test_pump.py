@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -18,17 +17,9 @@ from alto_streams.handover import Taker
 from alto_streams.records import Call, Home, Work, encode
 from alto_streams.settings import Settings
 from alto_streams.worker import new_app
+from tests.simulation.group import Record
 
 WORK = encode(Work("r", "claims", "0", 1, Home("chunks.factcheck.claims", 0), "judge", Call([], 10)))
-
-
-class Record(NamedTuple):
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
 
 
 def record(offset: int, value: bytes | None = WORK) -> Record:

@@ -10,22 +10,7 @@ from alto_streams.ancestry import MAX_DEPTH
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record, load_pipelines
 from alto_streams.settings import ConfigError
 from alto_streams.topology import PipelineError
-
-
-class Q(Record, frozen=True):
-    text: str
-
-
-class A(Record, frozen=True):
-    text: str
-
-
-class B(Record, frozen=True):
-    text: str
-
-
-class C(Record, frozen=True):
-    text: str
+from tests.unit.shapes import A, B, C, Q
 
 
 class R(Record, frozen=True):

@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
+from alto_streams.agents.pump import Polled
 from alto_streams.errors import Fenced
 from alto_streams.pipeline import Gather, Pipeline
 from alto_streams.records import (
@@ -27,23 +28,12 @@ from tests.unit.stage_worker import (
     HORIZON_MS,
     REQUEST,
     Log,
-    Polled,
     Table,
     polled,
     sentence,
     until,
     worker,
 )
-
-
-@pytest.fixture
-def table() -> Table:
-    return Table()
-
-
-@pytest.fixture
-def log() -> Log:
-    return Log()
 
 
 async def test_a_finished_request_leaves_no_timer(table: Table, log: Log) -> None:

@@ -36,16 +36,6 @@ from tests.unit.stage_worker import (
 )
 
 
-@pytest.fixture
-def table() -> Table:
-    return Table()
-
-
-@pytest.fixture
-def log() -> Log:
-    return Log()
-
-
 async def test_nothing_is_committed_before_its_row_is_stored(table: Table, log: Log) -> None:
     agent = await worker("claims", table, log)
     await agent.handle(0, polled(sentence(0), sentence(1), first=7))

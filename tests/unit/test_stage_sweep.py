@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from alto_streams.agents.pump import Polled
 from alto_streams.agents.stage import StageAgent
 from alto_streams.errors import Fenced
 from alto_streams.request_ids import created_ms
@@ -11,7 +12,7 @@ from alto_streams.sender import Out
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from tests.simulation.script import pipeline
-from tests.unit.stage_worker import HORIZON_MS, REQUEST, Log, Polled, Stored, Table, polled, sentence, worker
+from tests.unit.stage_worker import HORIZON_MS, REQUEST, Log, Stored, Table, polled, sentence, worker
 
 
 async def test_a_row_that_a_batch_has_in_hand_is_not_swept_away() -> None:

@@ -6,30 +6,7 @@ from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.topology import Feed, Route
 from tests.simulation.script import Lines
 from tests.simulation.script import pipeline as factcheck
-
-
-class Q(Record, frozen=True):
-    text: str
-
-
-class A(Record, frozen=True):
-    text: str
-
-
-class B(Record, frozen=True):
-    text: str
-
-
-class C(Record, frozen=True):
-    text: str
-
-
-class D(Record, frozen=True):
-    text: str
-
-
-class E(Record, frozen=True):
-    text: str
+from tests.unit.shapes import A, B, C, D, E, Q
 
 
 class R(Record, frozen=True):
