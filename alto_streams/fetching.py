@@ -103,7 +103,10 @@ class Fetching(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def on_stop(self) -> None:
         """Leaves the group and closes."""
         if self._consumer is not None:
-            await self._consumer.stop()
+            try:
+                await self._consumer.stop()
+            finally:  # where leaving fails, aiokafka leaves its connections open
+                await self._consumer._client.close()
 
     async def _connect(self) -> None:
         consumer = self._create_consumer(loop=self.thread_loop)

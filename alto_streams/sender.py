@@ -108,7 +108,10 @@ class Sender:
                     await task
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            try:
+                await producer.stop()
+            finally:  # where the last send fails, aiokafka leaves its connections open
+                await producer.client.close()
 
     async def send(
         self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None
