@@ -26,7 +26,7 @@ from alto_streams.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = "questions"
-LATE_S = 20.0
+LATE_S = 60.0
 
 
 class Question(msgspec.Struct, forbid_unknown_fields=True):

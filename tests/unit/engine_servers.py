@@ -20,7 +20,7 @@ from starlette.routing import Route
 RECORDED = "The sun is a star. It shines.\nDie Erde 🌍 dreht sich é."
 
 
-async def until(condition: Callable[[], bool], what: str, deadline_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
     """Go on as soon as the condition holds."""
     try:
         async with asyncio.timeout(deadline_s):

@@ -113,7 +113,7 @@ def sentence(index: int) -> Items:
     return Items(REQUEST, "answer", "", first=index, children=[child])
 
 
-async def until(true: Callable[[], bool], deadline_s: float = 5.0) -> None:
+async def until(true: Callable[[], bool], deadline_s: float = 60.0) -> None:
     end = time.monotonic() + deadline_s
     while not true():
         assert time.monotonic() < end

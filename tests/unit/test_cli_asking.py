@@ -64,7 +64,7 @@ def batch_of() -> Callable[..., Batch]:
 async def test_an_interrupted_request_is_cancelled() -> None:
     async with Recorded() as client:
         asking = asyncio.create_task(ask(client, Asked("factcheck", {"prompt": "hangs"})))
-        await asyncio.wait_for(client.hanging.wait(), 5)
+        await asyncio.wait_for(client.hanging.wait(), 60)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -77,9 +77,9 @@ async def test_an_interrupted_batch_keeps_what_is_done_and_cancels_the_rest(batc
         ended = asyncio.Semaphore(0)
         batch = batch_of(client, on_done=ended.release)
         running = asyncio.create_task(batch.run(rows))
-        await asyncio.wait_for(client.hanging.wait(), 5)
+        await asyncio.wait_for(client.hanging.wait(), 60)
         for _ in ("a", "c"):
-            await asyncio.wait_for(ended.acquire(), 5)
+            await asyncio.wait_for(ended.acquire(), 60)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running

@@ -75,7 +75,7 @@ async def test_stops_in_mid_stream(signal: str) -> None:
             async for _ in engine.generate(ask("Tell a long story.", 1900)):
                 if process.returncode is None:
                     process.send_signal(2) if signal == "send_signal" else getattr(process, signal)()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await process.wait()
         assert process.returncode == (-9 if signal == "kill" else 0)
         with pytest.raises(EngineUnavailable, match=address):

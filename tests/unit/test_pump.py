@@ -63,7 +63,7 @@ class Handler:
         await self(0, [])
 
 
-async def until(true: Callable[[], bool], deadline_s: float = 5.0) -> None:
+async def until(true: Callable[[], bool], deadline_s: float = 60.0) -> None:
     end = time.monotonic() + deadline_s
     while not true():
         assert time.monotonic() < end

@@ -31,7 +31,7 @@ async def test_a_stretch_past_its_retention_is_nothing(monkeypatch: pytest.Monke
             await asyncio.sleep(0)
 
     monkeypatch.setattr(replay, "AIOKafkaConsumer", Consumer)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert [each async for each in replay.ResultsReplay(Settings(), "factcheck")(0, 0, 500)] == []
 
 

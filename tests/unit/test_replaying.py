@@ -108,12 +108,12 @@ async def test_requests_are_sent_however_the_answers_come() -> None:
         replaying = Replaying(client, result_stage="found")
         planned = [Planned(number / 100, request(f"n {number}", within_s=9.5)) for number in range(5)]
         running = asyncio.create_task(replaying.run(planned))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for _ in planned:
                 await client.arrived.acquire()
         assert replaying.ran == {}, "none has been answered"
         client.released.set()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 60)
     assert client.submitted[3] == ("pages", {"prompt": "n 3"}, Mode.STREAM, 9.5)
     for at_s, each in planned:
         ran = replaying.ran[each.id]
@@ -141,12 +141,12 @@ async def test_beyond_the_bound_requests_are_late_and_it_shows(monkeypatch: pyte
     async with Answers() as client:
         replaying = Replaying(client)
         running = asyncio.create_task(replaying.run([Planned(0.0, request(f"n {number}")) for number in range(3)]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for _ in range(2):
                 await client.arrived.acquire()
-        asyncio.get_running_loop().call_later(0.2, client.released.set)
-        await asyncio.wait_for(running, 10)
-    assert [each.late_s >= 0.19 for each in replaying.ran.values()] == [False, False, True]
+        asyncio.get_running_loop().call_later(1.0, client.released.set)
+        await asyncio.wait_for(running, 60)
+    assert [each.late_s >= 0.99 for each in replaying.ran.values()] == [False, False, True]
 
 
 async def test_an_interrupted_replay_keeps_what_has_ended() -> None:
@@ -155,7 +155,7 @@ async def test_an_interrupted_replay_keeps_what_has_ended() -> None:
         replaying = Replaying(client)
         planned = [Planned(0.0, request("soon")), Planned(0.0, request("later")), Planned(9e9, request("never"))]
         running = asyncio.create_task(replaying.run(planned, ended.set))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for _ in range(2):
                 await client.arrived.acquire()
             await ended.wait()
