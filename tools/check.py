@@ -1,55 +1,124 @@
-"""Everything that must hold, step by step: `python tools/check.py lint` or `all`. Goes on after a failure, then fails.
+"""Everything that must hold: `python tools/check.py lint` or `all`. Goes on after a failure, then fails.
 
-Each step is timed, and the whole of it; whoever waits for it should see where the time goes.
+The tests on real servers mostly wait (for sessions to end, for workers to come back), so all that only computes runs
+beside them, at a low priority: servers that are late would fail tests for nothing. What the tests on servers say is
+shown once the rest is over. Each step is timed, and the whole of it: whoever waits should see where the time goes.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv" / "bin"
-LINT = {
-    "lint": [[BIN / "ruff", "check", "."]],
-    "format": [[BIN / "ruff", "format", "--check", "."]],
-    "types": [[BIN / "mypy", "--strict", "-p", "alto_streams", "-p", "loadtest"]],
-    "import contracts": [[BIN / "lint-imports"]],
+LINT: dict[str, list[Path | str]] = {
+    "lint": [BIN / "ruff", "check", "."],
+    "format": [BIN / "ruff", "format", "--check", "."],
+    "types": [BIN / "mypy", "--strict", "-p", "alto_streams", "-p", "loadtest"],
+    "import contracts": [BIN / "lint-imports"],
 }
-LAYERS = ("unit", "properties", "simulation", "gateway", "broker", "e2e")
+# The layers of a step share one run of pytest, and so its servers.
+TESTS = {"tests": ("unit", "properties", "simulation", "gateway"), "tests on servers": ("broker", "e2e")}
+ASIDE: list[Path | str] = ["nice", "-n", "10"]
+LOOK_S = 0.2
 
 
-def steps(which: str) -> dict[str, list[list[Path | str]]]:
-    """What is run, by name: the checks of the text, and for `all` the tests, the quick ones first."""
-    if which == "lint":
-        return LINT
-    present = [f"tests/{layer}" for layer in LAYERS if list((ROOT / "tests" / layer).glob("test_*.py"))]
-    # One run of pytest, so that the layers share the brokers, and its closing line counts every test.
-    return {**LINT, "tests": [[BIN / "python", "-m", "pytest", "-q", "--durations=10", *present]]}
+@dataclass(frozen=True)
+class Step:
+    """What a command came to."""
+
+    name: str
+    ok: bool
+    took_s: float
 
 
-def run(command: list[Path | str]) -> bool:
-    """Whether it succeeded; it has no standard input to wait for."""
-    return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode == 0  # noqa: S603
+def run(name: str, command: list[Path | str], out: IO[bytes] | None = None) -> Step:
+    """Runs it to its end, without standard input; what it says goes to `out`, or where this program's output goes."""
+    began = time.monotonic()
+    done = subprocess.run(  # noqa: S603
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT if out else None, check=False
+    )
+    return Step(name, done.returncode == 0, time.monotonic() - began)
+
+
+def in_turn(commands: dict[str, list[Path | str]]) -> list[Step]:
+    """One after the other, each below its name."""
+    steps = []
+    for name, command in commands.items():
+        print(f"\n===== {name} =====", flush=True)
+        steps.append(run(name, command))
+    return steps
+
+
+def pytest(name: str, folder: Path) -> list[Path | str]:
+    """The tests of a step in one run, which leaves its results in the folder; for each run a cache of its own."""
+    present = [f"tests/{layer}" for layer in TESTS[name] if list((ROOT / "tests" / layer).glob("test_*.py"))]
+    own = [f"--junit-xml={folder / name}.xml", "-o", f"cache_dir=.pytest_cache/{name.replace(' ', '-')}"]
+    return [BIN / "python", "-m", "pytest", "-q", "--durations=10", *own, *present]
+
+
+def show(path: Path, is_over: Callable[[], bool]) -> None:
+    """What a file holds and what comes, until it is over."""
+    with path.open("rb") as said:
+        while True:
+            last = is_over()
+            shutil.copyfileobj(said, sys.stdout.buffer)
+            sys.stdout.flush()
+            if last:
+                return
+            time.sleep(LOOK_S)
+
+
+def everything(folder: Path) -> list[Step]:
+    """The checks of the text and the tests that need no patience, beside the tests on servers."""
+    first, waiting = TESTS
+    path = folder / "said"
+    with path.open("wb") as out, ThreadPoolExecutor(1) as pool:
+        beside: Future[Step] = pool.submit(run, waiting, pytest(waiting, folder), out)
+        steps = in_turn({name: [*ASIDE, *command] for name, command in {**LINT, first: pytest(first, folder)}.items()})
+        print(f"\n===== {waiting} =====", flush=True)
+        show(path, beside.done)
+        return [*steps, beside.result()]
+
+
+def results(folder: Path) -> Iterator[tuple[str, str]]:
+    """Every test that was run, with what came of it."""
+    for path in sorted(folder.glob("*.xml")):
+        for case in ElementTree.parse(path).iter("testcase"):  # noqa: S314 - our own
+            kinds = {each.tag for each in case}
+            came = next((kind for kind in ("error", "failure", "skipped") if kind in kinds), "passed")
+            yield f"{case.get('classname')}::{case.get('name')}", {"failure": "failed"}.get(came, came)
 
 
 def main(which: str) -> int:
     """0 if every step passed."""
-    began, times, failed = time.monotonic(), {}, []
-    for name, commands in steps(which).items():
-        print(f"\n===== {name} =====", flush=True)
-        start = time.monotonic()
-        results = [run(command) for command in commands]
-        if not all(results):
-            failed.append(name)
-        times[name] = time.monotonic() - start
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        steps = in_turn(LINT) if which == "lint" else everything(Path(folder))
+        found = list(results(Path(folder)))
     print("\n===== times =====")
-    for name, took_s in times.items():
-        print(f"{name:<18}{took_s:7.1f} s  {'FAILED' if name in failed else 'ok'}")
+    for step in steps:
+        print(f"{step.name:<18}{step.took_s:7.1f} s  {'ok' if step.ok else 'FAILED'}")
     print(f"{'total':<18}{time.monotonic() - began:7.1f} s")
-    return 1 if failed else 0
+    for test, came in found:
+        if came in ("failed", "error"):
+            print(f"{came.upper()} {test}")
+    if found:
+        counts = Counter(came for _, came in found)
+        said = ", ".join(f"{counts[each]} {each}" for each in ("failed", "error", "passed", "skipped") if counts[each])
+        print(f"{said} in {time.monotonic() - began:.2f}s")
+    return 0 if all(step.ok for step in steps) else 1
 
 
 if __name__ == "__main__":
