@@ -31,6 +31,9 @@ from alto_streams.watch import Watch
 HOT_LOGGERS = ("faust.topics", "faust.tables.recovery", "aiokafka.producer", "aiokafka.conn", "aiokafka.consumer")
 # What they say at INFO is about themselves.
 TALKATIVE = ("faust", "mode", "aiokafka", "aiohttp.access")
+SETTLE_S = 10.0  # of a stop or a rebalance: longer than a pause of the broker, shorter than a supervisor's patience
+
+log = logging.getLogger(__name__)
 
 
 class App(faust.App):  # type: ignore[misc]
@@ -82,9 +85,18 @@ class App(faust.App):  # type: ignore[misc]
         return None if holding is None else holding[0](tp.partition)
 
     async def settle(self) -> None:
-        """Does what committing waits for, as far as it can be done now."""
-        for _, settle in self._holding.values():
-            await settle()
+        """Does what committing waits for, as far as it can be done within `SETTLE_S`: the broker may be away."""
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                for _, settle in self._holding.values():
+                    await settle()
+        except TimeoutError:
+            held = {tp: self.held(tp) for tp in sorted(self.consumer.sources())}
+            left = [f"{tp.topic}-{tp.partition} from {at}" for tp, at in held.items() if at is not None]
+            log.warning(
+                "%s: rows were not stored within %.0f s; given up, for the next owner to work on again: %s",
+                *(self.conf.id, SETTLE_S, ", ".join(left) or "nothing"),
+            )
 
     async def on_start(self) -> None:
         """Watches over the start as well: a worker may stall before it has begun."""
