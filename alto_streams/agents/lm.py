@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE_MOST_S = 60.0  # however long an overloaded engine asks to be left alone
 MADE_MOST = 10_000  # items that are known to have been made, should they be delivered again
+COMMITTED_S = 10.0  # by then what is acknowledged is committed: a commit a second, and a broker's pause
 QUIET_S = 5.0  # well below any silence that a home waits for
 
 
@@ -43,14 +44,17 @@ class Log(Protocol):
     async def delivered(self, delivery: asyncio.Future[Any], topic: str) -> Any: ...
 
 
+_Key = tuple[str, str, str]  # request, stage, path
+
+
 class LMAgent:
     """One model's engine and the calls that run on it."""
 
     def __init__(self, engine: Engine, control: ControlLog, log_: Log) -> None:
         self._engine, self._control, self._log = engine, control, log_
         self._engine_down = True  # until it has said otherwise
-        self._running: dict[tuple[str, str, str], tuple[int, asyncio.Task[None]]] = {}
-        self._made: dict[tuple[str, str, str], int] = {}  # the attempts whose runs are in the log, to their end
+        self._running: dict[_Key, tuple[int, asyncio.Task[None], float]] = {}  # with when each began, in that order
+        self._made: dict[_Key, tuple[int, float]] = {}  # attempts whose runs are in the log, to their end; and when
         self.waits_for: str | None = None  # an engine that cannot be reached
         self.moves = 0  # pieces that the engine has given since the start, and tries that were given up
 
@@ -64,8 +68,8 @@ class LMAgent:
         while True:
             if self._control.is_over(work) or self._expired(work):
                 return
-            attempt, known = self._running.get(key, (work.attempt, None))
-            if attempt > work.attempt or self._made.get(key, 0) >= work.attempt:
+            attempt, known, _ = self._running.get(key, (work.attempt, None, 0.0))
+            if attempt > work.attempt or self._made.get(key, (0, 0.0))[0] >= work.attempt:
                 return
             if known is None:
                 break
@@ -78,7 +82,8 @@ class LMAgent:
             if known.cancelled() or known.exception() is None:
                 return
         task = asyncio.get_running_loop().create_task(self._until_done(work, pipeline))
-        self._running[key] = (work.attempt, task)
+        self._running.pop(key, None)
+        self._running[key] = running = work.attempt, task, time.monotonic()
         try:
             await task
         except asyncio.CancelledError:
@@ -88,20 +93,30 @@ class LMAgent:
             if (current := asyncio.current_task()) is not None and current.cancelling():
                 raise
         else:
-            self._made[key] = work.attempt
-            if len(self._made) > MADE_MOST:
-                del self._made[next(iter(self._made))]
+            self._remember(key, work.attempt)
         finally:
-            if self._running.get(key) == (work.attempt, task):
+            if self._running.get(key) == running:
                 del self._running[key]
             if not self._running:
                 self.waits_for = None  # nothing waits
 
     def on_over(self, record: ControlRecord) -> None:
         """The control log says that something is over: abort its runs."""
-        for (request, stage, path), (attempt, task) in list(self._running.items()):
+        for (request, stage, path), (attempt, task, _) in list(self._running.items()):
             if covers(record, request, stage, path, attempt):
                 task.cancel()
+
+    def _remember(self, key: _Key, attempt: int) -> None:
+        """It is made. It comes again only where it was not committed, because one that began before it still ran.
+
+        What is forgotten too soon would be made twice, and its home would follow one.
+        """
+        made_s = time.monotonic()
+        self._made.pop(key, None)
+        self._made[key] = attempt, made_s
+        oldest = next((began_s for _, _, began_s in self._running.values()), made_s)
+        while len(self._made) > MADE_MOST or next(iter(self._made.values()))[1] < oldest - COMMITTED_S:
+            del self._made[next(iter(self._made))]
 
     async def _until_done(self, work: Work, pipeline: str) -> None:
         """Runs until one has ended: a run that the log or the engine broke off begins again under a new id."""
