@@ -30,7 +30,7 @@ from alto_streams.agents.waves import waves
 from alto_streams.agents.working_rows import WorkingRows
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Cancel, HomeRecord, Poison, Request, Result, Status, Timer, decoder, encode
+from alto_streams.records import Cancel, Chunk, HomeRecord, Poison, Request, Result, Status, Timer, decoder, encode
 from alto_streams.request_ids import created_ms
 from alto_streams.sender import Out
 from alto_streams.tables.machine import StageMachine
@@ -197,6 +197,8 @@ class StageAgent:
         decided.setdefault(key, []).extend(instructions)
         if row.finished is not None:
             self._timers.forget(partition, key)
+        elif isinstance(record, Chunk | Result) and (call := row.calls.get(record.path)) is not None and call.is_over:
+            self._timers.disarm(partition, key, record.path)
         return None
 
     async def _carry_out(self, partition: int, decided: Iterable[tuple[str, list[Instruction]]]) -> None:

@@ -5,10 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from alto_streams.records import Timer
 
 Fired = Callable[[int, Timer], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Armed:
+    """A timer, and what wakes up for it at `wakes_ms`, maybe before it is due: each chunk puts it off."""
+
+    timer: Timer
+    at_ms: int
+    wakes_ms: int
+    handle: asyncio.TimerHandle
 
 
 class Timers:
@@ -16,7 +27,7 @@ class Timers:
 
     def __init__(self, fired: Fired) -> None:
         self._fired = fired
-        self._armed: dict[int, dict[str, dict[str, asyncio.TimerHandle]]] = {}
+        self._armed: dict[int, dict[str, dict[str, _Armed]]] = {}
         self._firing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -28,30 +39,47 @@ class Timers:
         own = self._armed.setdefault(partition, {}).setdefault(timer.request, {})
         # The request's deadline, and the silence and the time of one call, are timers of their own.
         name = "deadline" if not timer.attempt else f"due {timer.path}" if timer.due else timer.path
-        previous = own.pop(name, None)
-        if previous is not None:
-            previous.cancel()
-        delay_s = max(0.0, at_ms / 1000 - time.time())
-        own[name] = asyncio.get_running_loop().call_later(delay_s, self._fire, partition, name, timer)
+        armed = own.get(name)
+        if armed is not None and armed.wakes_ms <= at_ms:
+            armed.timer, armed.at_ms = timer, at_ms
+        else:
+            if armed is not None:
+                armed.handle.cancel()
+            own[name] = _Armed(timer, at_ms, at_ms, self._wake(partition, timer.request, name, at_ms))
+
+    def disarm(self, partition: int, request: str, path: str) -> None:
+        """Forget the timers of a call that is over."""
+        own = self._armed.get(partition, {}).get(request, {})
+        for name in (path, f"due {path}"):
+            if (armed := own.pop(name, None)) is not None:
+                armed.handle.cancel()
 
     def forget(self, partition: int, request: str) -> None:
         """Forget the timers of a request: a deadline may be as far away as the horizon."""
-        for handle in self._armed.get(partition, {}).pop(request, {}).values():
-            handle.cancel()
+        for armed in self._armed.get(partition, {}).pop(request, {}).values():
+            armed.handle.cancel()
 
     def drop(self, partition: int) -> None:
         """Forget all timers of a partition."""
         for own in self._armed.pop(partition, {}).values():
-            for handle in own.values():
-                handle.cancel()
+            for armed in own.values():
+                armed.handle.cancel()
 
-    def _fire(self, partition: int, name: str, timer: Timer) -> None:
+    def _wake(self, partition: int, request: str, name: str, at_ms: int) -> asyncio.TimerHandle:
+        delay_s = max(0.0, at_ms / 1000 - time.time())
+        return asyncio.get_running_loop().call_later(delay_s, self._fire, partition, request, name)
+
+    def _fire(self, partition: int, request: str, name: str) -> None:
         requests = self._armed.get(partition, {})
-        own = requests.get(timer.request, {})
-        own.pop(name, None)
+        own = requests.get(request, {})
+        armed = own[name]  # whoever takes it away cancels this
+        if armed.at_ms > armed.wakes_ms:
+            armed.wakes_ms, armed.handle = armed.at_ms, self._wake(partition, request, name, armed.at_ms)
+            return
+        del own[name]
         if not own:
-            requests.pop(timer.request, None)
-        task = asyncio.get_running_loop().create_task(self._run(partition, timer))
+            del requests[request]
+        task = asyncio.get_running_loop().create_task(self._run(partition, armed.timer))
         self._firing.add(task)
         task.add_done_callback(self._firing.discard)
 
