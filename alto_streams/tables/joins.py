@@ -47,7 +47,7 @@ class Joins:
     def absorb_request(self, row: Row, request: Request) -> None:
         """The request has arrived."""
         row.context = request.context
-        row.values.setdefault(REQUEST, {})[""] = request.input
+        row.values.setdefault(REQUEST, {})[""] = request.input.copy()
 
     def absorb_items(self, row: Row, items: Items) -> None:
         """Children of an upstream stream have been accepted, or it has closed; what of it is dead changes nothing."""
@@ -69,7 +69,7 @@ class Joins:
             if child.status is not Status.OK:
                 row.failures.setdefault(items.stage, {})[path] = child.cause or child.status
             elif items.stage in self._takes:
-                row.values.setdefault(items.stage, {})[path] = child.value
+                row.values.setdefault(items.stage, {})[path] = child.value.copy()  # it is a view of the whole record
         if close is not None and close.status is not Status.OK and is_open:
             row.failures.setdefault(items.stage, {})[items.path] = close.cause or close.status
         for feed in self._feeds[row.context.mode][items.stage]:
