@@ -23,7 +23,7 @@ from alto_streams.settings import Settings
 ANSWER_S = 2.0
 FIRST_READ, EVENTS_PER_READ = 16, 256
 CHARS_PER_READ = 262_144  # of these events, what a gateway keeps for a client that has not taken them
-CONNECTIONS = 64
+CONNECTIONS = 16  # a command takes a millisecond; each connection keeps its buffers
 PROBE = "alto:probe"
 REMEDY = "start it (`alto-streams up`) or point ALTO_REDIS at it"
 

@@ -11,14 +11,14 @@ import msgspec
 from alto_streams.records import Status
 from alto_streams.tables.rows import Row, decode_row, encode_row
 
-_encoder = msgspec.json.Encoder()
+_markers = {status: msgspec.json.encode(status) for status in Status}  # each once in memory: there are many
 _decoder = msgspec.json.Decoder(Status)
 
 
 def encode_stored(row: Row) -> bytes:
     """The bytes of a row; of one that is finished only its status."""
     if row.finished is not None:
-        return _encoder.encode(row.finished)
+        return _markers[row.finished]
     return encode_row(row)
 
 
