@@ -40,8 +40,7 @@ from alto_streams.request_ids import created_ms
 from alto_streams.settings import ConfigError, Settings, settings
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.placing import in_turn
-from alto_streams.tables.prompts import Place
+from alto_streams.tables.placing import InTurn, Placing
 from alto_streams.tables.store import RowTable
 from alto_streams.topics import load_topics
 from alto_streams.worker import App, new_app, use_fast_loop
@@ -88,7 +87,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
     app = new_app(topic_names.stage_app(pipeline.name, stage), config, registry=registry)
     horizon_ms = int(config.horizon_s * 1000)
     limits = Limits(config.max_attempts, int(config.silence_s * 1000))
-    machine = StageMachine(pipeline, stage, _place(config, pipeline), limits)
+    machine = StageMachine(pipeline, stage, _placing(config, pipeline), limits)
     rows = RowTable(
         app,
         "rows",
@@ -226,21 +225,11 @@ def pumped(app: App, topic: str, handle: Callable[[int, list[Polled]], Any]) -> 
     app.feed([topic], work)
 
 
-def _place(config: Settings, pipeline: Pipeline) -> Place:
-    """Where an attempt's work item goes: to the partitions of the stage's work topic in turn."""
+def _placing(config: Settings, pipeline: Pipeline) -> Placing:
+    """Where the pipeline's work items go."""
     topics = load_topics(config.topics_file)
-    counts = {
-        stage: topics.partitions(topic_names.work_topic(pipeline.name, stage))
-        for stages in pipeline.models().values()
-        for stage in stages
-    }
-
-    turns = {stage: in_turn(count) for stage, count in counts.items()}
-
-    def place(stage: str, request: str, path: str, attempt: int) -> int:
-        return next(turns[stage])
-
-    return place
+    stages = [stage for stages in pipeline.models().values() for stage in stages]
+    return InTurn({stage: topics.partitions(topic_names.work_topic(pipeline.name, stage)) for stage in stages})
 
 
 def _target(config: Settings, model: str) -> str:

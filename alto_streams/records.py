@@ -16,14 +16,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-import msgspec
+from msgspec import Raw as Raw
 
 from alto_streams.codec import Poison as Poison
 from alto_streams.codec import Wire as Wire
 from alto_streams.codec import decoder as decoder
 from alto_streams.codec import encode as encode
-
-Raw = msgspec.Raw
+from alto_streams.scheduling import Receipt
 
 
 class Status(StrEnum):
@@ -76,10 +75,7 @@ class Child(Wire, frozen=True):
 
 
 class Items(Wire, frozen=True, tag="items"):
-    """Children `first`, `first`+1, ... of the stream of `stage` at `path`, and its close if it has ended.
-
-    Sent only by the home of that stream, to the home of each stage that consumes it.
-    """
+    """Children from `first` on of the stream of `stage` at `path`, and its close; sent by its home to its consumers."""
 
     request: str
     stage: str
@@ -224,7 +220,10 @@ class Home(Wire, frozen=True):
 
 
 class Work(Wire, frozen=True, tag="work"):
-    """One attempt of one LM call, continuing from `prefix`. `flush`: `token` for a client that watches."""
+    """One attempt of one LM call, continuing from `prefix`. `flush`: `token` for a client that watches.
+
+    `receipt`: why it went where it went.
+    """
 
     request: str
     stage: str
@@ -237,6 +236,7 @@ class Work(Wire, frozen=True, tag="work"):
     prefix_tokens: list[int] | None = None
     flush: Literal["token", "line"] = "line"
     context: Context = Context()
+    receipt: Receipt | None = None
 
 
 class EventKind(StrEnum):

@@ -15,6 +15,7 @@ from alto_streams.resume import finished
 from alto_streams.simulator.clock import Clock, Logs
 from alto_streams.simulator.placing import EngineLoad
 from alto_streams.simulator.words import SimulatedSystem
+from alto_streams.tables.placing import Ask, Placed
 
 QUIET_S = 5.0  # a worker with nothing to say for so long tells the home that it is there
 LOOK_S = 1.0  # how often a worker looks at the clock
@@ -47,11 +48,17 @@ class Engines:
         self._plans: dict[tuple[object, ...], tuple[object, _Plan]] = {}
         self._begun = 0
 
-    def place(self, stage: str, request: str, path: str, attempt: int) -> int:
+    def place(self, ask: Ask) -> Placed:
         """Which engine takes an attempt: what every home asks as it dispatches."""
-        engine = self._system.place(stage, request, path, attempt, self._loads)
+        engine = self._system.place(ask.stage, ask.request, ask.path, ask.attempt, self._loads)
         self._loads[engine].calls += 1
-        return engine
+        return Placed(engine)
+
+    def over(self, request: str, path: str) -> None:
+        """Nothing: an engine is told by its own calls what it has."""
+
+    def forget(self, request: str) -> None:
+        """Nothing, as above."""
 
     def take(self, engine: int, offset: int, at_ms: int, value: bytes) -> None:
         """A work item has come to an engine's worker."""

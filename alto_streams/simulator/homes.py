@@ -12,7 +12,7 @@ from alto_streams.simulator.virtual import VirtualLoop
 from alto_streams.simulator.words import SimulatedSystem
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
-from alto_streams.tables.prompts import Place
+from alto_streams.tables.placing import Placing
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send
 from alto_streams.topic_names import home_topic
 
@@ -30,12 +30,12 @@ class Home:
         stage: str,
         clock: Clock,
         logs: Logs,
-        place: Place,
+        placing: Placing,
         system: SimulatedSystem,
         seed: int,
     ) -> None:
         self._stage, self._topic, self._clock, self._logs = stage, home_topic(pipeline.name, stage), clock, logs
-        self._machine = StageMachine(pipeline, stage, place, system.limits)
+        self._machine = StageMachine(pipeline, stage, placing, system.limits)
         self._rows: dict[str, Row] = {}
         self._timers: dict[str, dict[str, tuple[float, Timer]]] = {}
         self.loop = VirtualLoop(clock, f"{pipeline.name}.{stage}")

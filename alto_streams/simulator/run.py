@@ -56,7 +56,7 @@ class _World:
         self._logs = logs = Logs(clock, system.hop_s)
         self._clients = Clients(pipeline, clock)
         engines = Engines(clock, logs, pipeline.name, system)
-        self._homes = [Home(pipeline, name, clock, logs, engines.place, system, seed) for name in pipeline.stages]
+        self._homes = [Home(pipeline, name, clock, logs, engines, system, seed) for name in pipeline.stages]
         for model_stages in pipeline.models().values():
             for name in model_stages:
                 logs.read(topic_names.work_topic(pipeline.name, name), engines.take)

@@ -23,7 +23,8 @@ from alto_streams.records import (
 from alto_streams.tables import attempts
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.outputs import At, Outputs
-from alto_streams.tables.prompts import Place, Prompts
+from alto_streams.tables.placing import Placing
+from alto_streams.tables.prompts import Prompts
 from alto_streams.tables.rows import Arm, CallState, Instruction, Row, Run
 from alto_streams.tables.withdrawals import Withdrawals
 from alto_streams.topology import Kind
@@ -47,12 +48,12 @@ class Calls:
         joins: Joins,
         dead: Withdrawals,
         outputs: Outputs,
-        place: Place,
+        placing: Placing,
         limits: Limits,
     ) -> None:
         self._stage = pipeline.stages[stage]
         self._joins, self._dead, self._outputs, self._limits = joins, dead, outputs, limits
-        self._prompts = Prompts(pipeline, stage, joins, place)
+        self._prompts = Prompts(pipeline, stage, joins, placing)
 
     def open_ready(self, row: Row, request: str, at: At) -> list[Instruction]:
         """Open every call whose inputs are there."""

@@ -34,7 +34,7 @@ from alto_streams.tables.attempts import Ruling, begins_run, rule_chunk, rule_re
 from alto_streams.tables.calls import Calls, Limits
 from alto_streams.tables.joins import Joins, child_paths
 from alto_streams.tables.outputs import At, Outputs
-from alto_streams.tables.prompts import Place
+from alto_streams.tables.placing import Placing
 from alto_streams.tables.rows import Arm, Instruction, Row
 from alto_streams.tables.withdrawals import Cut, Withdrawals
 from alto_streams.topology import REQUEST
@@ -49,14 +49,14 @@ MAX_CANCELLED = 1_000  # items of one request, one by one: a client may ask for 
 class StageMachine:
     """All decisions of one stage."""
 
-    def __init__(self, pipeline: Pipeline, stage: str, place: Place, limits: Limits) -> None:
+    def __init__(self, pipeline: Pipeline, stage: str, placing: Placing, limits: Limits) -> None:
         self._stage = pipeline.stages[stage]
         self._is_root = stage == pipeline.root
         self._others = [name for name in pipeline.stages if name != stage]
         self._pipeline, self._dead = pipeline, Withdrawals(pipeline)
         self._joins = Joins(pipeline, self._stage, self._dead)
         self._outputs = Outputs(pipeline.name, self._stage)
-        self._calls = Calls(pipeline, stage, self._joins, self._dead, self._outputs, place, limits)
+        self._calls = Calls(pipeline, stage, self._joins, self._dead, self._outputs, placing, limits)
 
     def apply(self, row: Row, record: HomeRecord, at: At) -> list[Instruction]:
         """Take the next record of the home's partition into the row, and say what follows.

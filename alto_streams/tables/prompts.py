@@ -5,7 +5,6 @@ Both are made anew from the row where they are missing, so what is kept here bes
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +15,8 @@ from alto_streams.resume import rest_of
 from alto_streams.tables import attempts
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.outputs import At
+from alto_streams.tables.placing import Ask, Placing
 from alto_streams.tables.rows import Row, Send
-
-# (stage, request, path, attempt) -> partition of the stage's work topic: all that a plan may decide
-Place = Callable[[str, str, str, int], int]
 
 
 @dataclass(slots=True)
@@ -34,8 +31,8 @@ class _Open:
 class Prompts:
     """What the open calls of one stage ask their model, and what of its answer has been read."""
 
-    def __init__(self, pipeline: Pipeline, stage: str, joins: Joins, place: Place) -> None:
-        self._pipeline, self._stage, self._joins, self._place = pipeline, pipeline.stages[stage], joins, place
+    def __init__(self, pipeline: Pipeline, stage: str, joins: Joins, placing: Placing) -> None:
+        self._pipeline, self._stage, self._joins, self._placing = pipeline, pipeline.stages[stage], joins, placing
         self._open: dict[tuple[str, str], _Open] = {}
 
     def work(self, row: Row, request: str, path: str, at: At) -> Send:
@@ -43,9 +40,13 @@ class Prompts:
         call, wire = row.calls[path], self._left(row, request, path)
         if wire is None:
             raise ValueError("the call may write nothing: give its prompt max_tokens above 0")
+        stage, written, due_ms = self._stage.name, len(call.text), row.context.deadline_ms
+        partition, receipt = self._placing.place(
+            Ask(stage, request, path, call.attempt, wire, written, at.at_ms, due_ms)
+        )
         work = Work(
             request,
-            self._stage.name,
+            stage,
             path,
             call.attempt,
             Home(at.topic, at.partition),
@@ -55,9 +56,9 @@ class Prompts:
             prefix_tokens=call.tokens or None,
             flush="token" if self._stage.show == "text" else "line",
             context=row.context,
+            receipt=receipt,
         )
-        topic = topic_names.work_topic(self._pipeline.name, self._stage.name)
-        partition = self._place(self._stage.name, request, path, call.attempt)
+        topic = topic_names.work_topic(self._pipeline.name, stage)
         return Send(topic, Raw(encode(work)), request, partition, call=(path, call.attempt))
 
     def is_written(self, row: Row, request: str, path: str) -> bool:
@@ -81,11 +82,13 @@ class Prompts:
     def drop(self, request: str, path: str) -> None:
         """The call is over, or begins anew."""
         self._open.pop((request, path), None)
+        self._placing.over(request, path)
 
     def forget(self, request: str) -> None:
         """Drop all calls of a request."""
         for key in [key for key in self._open if key[0] == request]:
             del self._open[key]
+        self._placing.forget(request)
 
     def _left(self, row: Row, request: str, path: str) -> Call | None:
         call, prompt = row.calls[path], self._opened(row, request, path).prompt

@@ -30,6 +30,7 @@ from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
+from tests.placing import Always
 from tests.properties.call_runs import KINDS, MAX_TOKENS, PIPELINES, REQUEST_ID, Kind, Line, Try
 from tests.properties.scope_model import Violation
 
@@ -41,7 +42,7 @@ class CallWorld:
 
     def __init__(self, kind: Kind, rng: random.Random, *, max_attempts: int) -> None:
         self.kind, self._rng, self.max_attempts = kind, rng, max_attempts
-        self._machine = StageMachine(PIPELINES[kind], "call", lambda *_: 0, Limits(max_attempts, SILENCE_MS))
+        self._machine = StageMachine(PIPELINES[kind], "call", Always(), Limits(max_attempts, SILENCE_MS))
         self.row, self.now_ms, self.offset, self.said = Row(), 1_000, 0, list[Any]()
         self.work: dict[int, str] = {}  # attempt -> its prefix; a run that ends whole takes the item away
         self.runs, self.timers = list[Try](), list[Arm]()

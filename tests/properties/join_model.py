@@ -18,6 +18,7 @@ from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Row, Send, decode_row, encode_row
+from tests.placing import Always
 from tests.properties import made
 from tests.properties.made import Item
 from tests.properties.scope_model import Fact, Oracle, Violation, Where, unwire, wire
@@ -103,7 +104,7 @@ class JoinWorld:
     def __init__(self, chain_: Chain) -> None:
         self.chain, self.levels, self.depth = chain_, chain_.levels, chain_.depth
         pipeline = chain(self.levels, self.depth, chain_.volatile)
-        self._machine = StageMachine(pipeline, "found", lambda *_: 0, Limits(3, 1_000))
+        self._machine = StageMachine(pipeline, "found", Always(), Limits(3, 1_000))
         self.row, self.offset, self.told = Row(), 0, 0
         self.oracle = Oracle(())
         self.items = dict[Where, Child]()  # children of the gathered stage and of the driver, whatever became of them

@@ -38,6 +38,7 @@ from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
 from alto_streams.topology import REQUEST
+from tests.placing import Always
 from tests.properties.random_pipelines import Shape, fails, said
 from tests.properties.scope_model import Violation
 
@@ -82,7 +83,7 @@ class Home:
     """One stage's row and machine."""
 
     def __init__(self, shape: Shape, stage: str) -> None:
-        self.machine = StageMachine(shape.pipeline, stage, lambda *_: 0, Limits(MAX_ATTEMPTS, 1_000))
+        self.machine = StageMachine(shape.pipeline, stage, Always(), Limits(MAX_ATTEMPTS, 1_000))
         self.stage, self.row, self.offset = stage, Row(), 0
         self.told: list[tuple[HomeRecord, At]] = []
 

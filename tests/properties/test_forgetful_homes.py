@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.rows import Instruction, Row, decode_row, encode_row
+from tests.placing import Always
 from tests.properties.pipeline_oracle import settle
 from tests.properties.pipeline_world import MAX_ATTEMPTS, Faults, Home, PipelineWorld
 from tests.properties.random_pipelines import SHAPES, shape_of
@@ -45,7 +46,7 @@ def replay(home: Home, seed: int, forget_after: set[int]) -> tuple[list[list[Ins
     """What a home asks for, record by record, and its row; after those in `forget_after` only that row is left."""
 
     def machine() -> StageMachine:
-        return StageMachine(shape_of(seed % SHAPES).pipeline, home.stage, lambda *_: 0, Limits(MAX_ATTEMPTS, 1_000))
+        return StageMachine(shape_of(seed % SHAPES).pipeline, home.stage, Always(), Limits(MAX_ATTEMPTS, 1_000))
 
     row, mind, asked = Row(), machine(), []
     for n, (record, at) in enumerate(home.told):

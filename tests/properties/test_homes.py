@@ -18,6 +18,7 @@ from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Instruction, Row, Send, decode_row, encode_row
 from alto_streams.topic_names import home_topic
+from tests.placing import Always
 from tests.simulation.log import Appended
 from tests.simulation.script import Question, pipeline
 from tests.simulation.world import NONE, WILD, World
@@ -44,7 +45,7 @@ def told(seed: int, stage: str, *, disturbed: bool) -> list[Appended]:
 
 
 def machine(stage: str) -> StageMachine:
-    return StageMachine(pipeline, stage, lambda *_: 0, Limits(1_000, 30_000))
+    return StageMachine(pipeline, stage, Always(), Limits(1_000, 30_000))
 
 
 def replay(stage: str, records: list[Appended], *, forget_after: set[int] | None = None) -> list[list[Instruction]]:

@@ -17,6 +17,7 @@ from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Row, decode_row, encode_row
+from tests.placing import Always
 from tests.simulation.script import pipeline
 
 LEVEL_BYTES = 16
@@ -108,7 +109,7 @@ def test_what_is_no_record_is_poison(record: Any, data: st.DataObject) -> None:
 @given(st.sampled_from(sorted(pipeline.stages)), st.lists(any_of(HomeRecord), max_size=8))
 def test_any_record_is_understood_or_poison(stage: str, records: list[Any]) -> None:
     """Nothing that can be read stops a home; a record that it refuses leaves the row as it was stored."""
-    machine, row = StageMachine(pipeline, stage, lambda *_: 0, Limits(3, 1_000)), Row()
+    machine, row = StageMachine(pipeline, stage, Always(), Limits(3, 1_000)), Row()
     for offset, record in enumerate(records):
         stored = encode_row(row)
         try:

@@ -76,7 +76,7 @@ class StageWorker(Worker):
             expired=lambda key: created_ms(key) + world.horizon_ms < world.now_ms,
         )
         self.rows.kept, self.rows.stage = world.kept, stage
-        machine = StageMachine(pipeline, stage, world.place, Limits(world.max_attempts, world.silence_ms))
+        machine = StageMachine(pipeline, stage, world, Limits(world.max_attempts, world.silence_ms))
         self.shell = StageAgent(
             pipeline,
             stage,

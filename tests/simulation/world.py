@@ -15,6 +15,7 @@ from collections.abc import Callable
 import msgspec
 
 from alto_streams.records import Call, Cancel, Context, Mode, Raw, Request, encode
+from alto_streams.tables.placing import Ask, Placed
 from alto_streams.topic_names import home_topic, requests_topic, results_topic, work_topic
 from tests.simulation.chaos import Chaos
 from tests.simulation.engine import grid
@@ -85,9 +86,13 @@ class World:
         self.struck[fault] += 1
         return True
 
-    def place(self, stage: str, request: str, path: str, attempt: int) -> int:
+    def place(self, ask: Ask) -> Placed:
         """The partition of a work item: a plan may choose any."""
-        return self.rng.randrange(PARTITIONS)
+        return Placed(self.rng.randrange(PARTITIONS))
+
+    def over(self, request: str, path: str) -> None: ...
+
+    def forget(self, request: str) -> None: ...
 
     def fail(self, what: str) -> None:
         """Something has gone wrong for good."""

@@ -32,6 +32,7 @@ from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
 from alto_streams.topic_names import home_topic
+from tests.placing import Always
 
 REQUEST_ID = "request-1"
 SILENCE_MS = 5_000
@@ -48,7 +49,7 @@ class Home:
         self.said: list[Instruction] = []
 
     def _made(self) -> StageMachine:
-        return StageMachine(self._pipeline, self.stage, lambda *_: 3, self._limits)
+        return StageMachine(self._pipeline, self.stage, Always(3), self._limits)
 
     def tell(self, *records: Wire) -> list[Instruction]:
         """The next records of its partition. Returns what it asks for."""

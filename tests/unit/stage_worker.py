@@ -30,6 +30,7 @@ from alto_streams.request_ids import created_ms, new_request_id
 from alto_streams.sender import Out
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
+from tests.placing import Always
 from tests.simulation.script import Sentence, pipeline
 
 decode: Callable[[bytes], Wire] = decoder(HomeRecord)  # type: ignore[arg-type]
@@ -98,7 +99,7 @@ class Log:
 
 async def worker(stage: str, table: Table, log: Log, pipeline: Pipeline = pipeline) -> StageAgent:
     """A worker that has just taken the partition over."""
-    machine = StageMachine(pipeline, stage, lambda *_: 0, Limits(4, 5_000))
+    machine = StageMachine(pipeline, stage, Always(), Limits(4, 5_000))
     agent = StageAgent(pipeline, stage, machine, table, log.send_all, horizon_ms=HORIZON_MS, maps_at_once=1)
     await agent.take_over(0, created_ms(REQUEST))
     return agent

@@ -11,6 +11,7 @@ from alto_streams.request_ids import created_ms
 from alto_streams.sender import Out
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
+from tests.placing import Always
 from tests.simulation.script import pipeline
 from tests.unit.stage_worker import HORIZON_MS, REQUEST, Log, Stored, Table, polled, sentence, worker
 
@@ -47,7 +48,7 @@ async def test_a_lost_partition_does_not_keep_the_others_from_being_swept() -> N
     """A batch that ends after its partition was lost leaves rows of it in memory."""
     table, log = Lost(), Log()
     agent = StageAgent(
-        *(pipeline, "claims", StageMachine(pipeline, "claims", lambda *_: 0, Limits(4, 5_000)), table, log.send_all),
+        *(pipeline, "claims", StageMachine(pipeline, "claims", Always(), Limits(4, 5_000)), table, log.send_all),
         horizon_ms=HORIZON_MS,
         maps_at_once=1,
     )
