@@ -12,7 +12,7 @@ import pytest
 
 COMMAND = (sys.executable, "-m", "alto_streams", "demo")
 MARKS = re.compile(r"^ +(first verdict|answer end|done) +([0-9.]+) s$", re.MULTILINE)
-LIMIT_S = 110
+LIMIT_S = 240
 
 
 def demo(folder: Path, *options: str) -> tuple[str, dict[str, float]]:
