@@ -1,0 +1,37 @@
+"""When a call has to begin for its request to meet its deadline, and what follows for those that wait. Pure.
+
+Slack is what is left until then. Least slack first is best while the deadlines can be met; when they cannot, it serves
+those first that are lost already, so these lose their place (Lehoczky's domino effect, the usual remedy).
+"""
+
+from __future__ import annotations
+
+from alto_streams.scheduling import ClassForecast
+
+PATIENCE_MS = 30_000  # a call without a deadline waits as if it had to begin so long after it came
+QUICKEST = 0.7  # of the expected time, what a quick call and the rest of its request take
+
+
+def latest_start(deadline_ms: int | None, expected: ClassForecast | None) -> int | None:
+    """When a call has to begin so that its request ends in time as expected; without a deadline None."""
+    if deadline_ms is None or expected is None:
+        return deadline_ms
+    return deadline_ms - round(1000 * (expected.call_s + expected.rest_s))
+
+
+def is_hopeless(latest_ms: int | None, deadline_ms: int | None, at_ms: int, quickest: float = QUICKEST) -> bool:
+    """Whether the request would miss its deadline even if all that is left took only `quickest` of what is expected."""
+    if latest_ms is None or deadline_ms is None:
+        return False
+    return at_ms + quickest * (deadline_ms - latest_ms) > deadline_ms
+
+
+def rank(latest_ms: int | None, deadline_ms: int | None, arrived_ms: int, at_ms: int) -> float:
+    """Who waits less goes first: by latest start. A call without a deadline, or that cannot meet it any more, goes by
+    its arrival behind those that can, until it has waited for `PATIENCE_MS`: nothing waits for ever.
+
+    It changes with `at_ms` only once, when a call becomes hopeless.
+    """
+    if latest_ms is None or is_hopeless(latest_ms, deadline_ms, at_ms):
+        return arrived_ms + PATIENCE_MS
+    return latest_ms
