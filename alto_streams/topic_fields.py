@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# `row` is (row key, group generation), see tables.merge.
-KEYS = ("request", "row", "none")
+# `row` is (row key, group generation), see tables.merge; `plan` is what it is, and its model (topic_names.plan_key).
+KEYS = ("request", "row", "worker", "plan", "none")
 CLEANUPS = ("delete", "compact")
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")

@@ -28,6 +28,28 @@ def dead_letters_topic(pipeline: str) -> str:
     return f"dead-letters.{pipeline}"
 
 
+def engines_topic() -> str:
+    """What LM workers report of their engines, all models."""
+    return "engines"
+
+
+def plans_topic() -> str:
+    """Which LM worker owns which partitions, and what is expected of each prompt class, by model."""
+    return "plans"
+
+
+def plan_key(model: str) -> str:
+    return f"plan:{model}"
+
+
+def forecast_key(model: str) -> str:
+    return f"forecast:{model}"
+
+
+def scheduler_app() -> str:
+    return "alto.scheduler"
+
+
 def stage_app(pipeline: str, stage: str) -> str:
     """The Faust app, and consumer group, of one stage."""
     return f"alto.{pipeline}.{stage}"

@@ -19,6 +19,7 @@ from alto_streams.topic_fields import CLEANUPS, KEYS, duration, duration_text, n
 
 HOME_PARTITIONS, WORK_PARTITIONS = 8, 24
 DAY_MS, CONTROL_MS, DEAD_LETTERS_MS = 86_400_000, 600_000, 14 * 86_400_000
+ENGINES_MS = 600_000  # a scheduler that starts reads all of it: reports decay, so older ones would change little
 FIELDS = {"key", "partitions", "cleanup", "retention", "group"}
 
 
@@ -128,7 +129,7 @@ class Difference:
 
 
 def required_topics(pipeline: str, stages: Sequence[str], lm_stages: Collection[str]) -> list[TopicSpec]:
-    """All topics that a pipeline uses. `lm_stages` are those of its `stages` that call a language model.
+    """All topics that a pipeline has for itself. `lm_stages` are those of its `stages` that call a language model.
 
     No Faust app needs others: the leader topic and the reply topics are switched off.
     """
@@ -144,6 +145,14 @@ def required_topics(pipeline: str, stages: Sequence[str], lm_stages: Collection[
     specs.append(TopicSpec(names.control_topic(pipeline), "none", 1, retention_ms=CONTROL_MS))
     specs.append(TopicSpec(names.dead_letters_topic(pipeline), "none", 1, retention_ms=DEAD_LETTERS_MS))
     return specs
+
+
+def scheduler_topics() -> list[TopicSpec]:
+    """What is there once for all pipelines: one partition each, since one scheduler decides for all models."""
+    return [
+        TopicSpec(topic_names.engines_topic(), "worker", 1, retention_ms=ENGINES_MS),
+        TopicSpec(topic_names.plans_topic(), "plan", 1, "compact", None),
+    ]
 
 
 def default_path() -> Path:

@@ -14,7 +14,7 @@ from alto_streams.local.ports import free_ports
 from alto_streams.local.supervisor import SOUND_AFTER_S, Progress, Supervisor
 from alto_streams.pipeline import load_pipelines
 from alto_streams.settings import Settings
-from alto_streams.topics import TopicsFile, required_topics, to_yaml
+from alto_streams.topics import TopicsFile, required_topics, scheduler_topics, to_yaml
 from loadtest.kafka import Kafka
 from loadtest.servers import HOST
 from loadtest.valkey import Valkey
@@ -112,4 +112,4 @@ def _topics(module: str) -> TopicsFile:
     for pipeline in load_pipelines([module]).values():
         callers = [stage for stages in pipeline.models().values() for stage in stages]
         specs += required_topics(pipeline.name, list(pipeline.stages), callers)
-    return TopicsFile("what the pipeline needs", tuple(specs))
+    return TopicsFile("what the pipeline needs", (*specs, *scheduler_topics()))

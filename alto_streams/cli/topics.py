@@ -9,7 +9,7 @@ import typer
 from alto_streams.cli.errors import CommandFailed
 from alto_streams.pipeline import Pipeline, load_pipelines
 from alto_streams.settings import settings
-from alto_streams.topics import TopicsFile, TopicSpec, load_topics, required_topics, to_yaml
+from alto_streams.topics import TopicsFile, TopicSpec, load_topics, required_topics, scheduler_topics, to_yaml
 
 app = typer.Typer(
     help="Make and verify the topics of topics.yaml (ALTO_TOPICS_FILE) on the broker (ALTO_BROKER).",
@@ -53,7 +53,7 @@ def _required(pipelines: dict[str, Pipeline]) -> list[TopicSpec]:
     for pipeline in pipelines.values():
         callers = [stage for stages in pipeline.models().values() for stage in stages]
         specs += required_topics(pipeline.name, list(pipeline.stages), callers)
-    return specs
+    return specs + scheduler_topics()
 
 
 def _wanted() -> TopicsFile:

@@ -12,7 +12,7 @@ from alto_streams.local.cluster import Cluster, environment, local_cluster, on_f
 from alto_streams.local.ports import free_ports
 from alto_streams.pipeline import load_pipelines
 from alto_streams.settings import ConfigError, Settings
-from alto_streams.topics import load_topics, required_topics
+from alto_streams.topics import load_topics, required_topics, scheduler_topics
 
 FACTCHECK = ["alto_streams.pipelines.factcheck"]
 STAGES = ["answer", "claims", "queries", "evidence", "verdict", "report"]
@@ -105,6 +105,6 @@ def test_a_refused_address_is_told_without_its_password() -> None:
 def test_the_topics_file_agrees_with_the_pipeline() -> None:
     (pipeline,) = load_pipelines(FACTCHECK).values()
     lm_stages = {stage for stages in pipeline.models().values() for stage in stages}
-    required = required_topics(pipeline.name, list(pipeline.stages), lm_stages)
+    required = required_topics(pipeline.name, list(pipeline.stages), lm_stages) + scheduler_topics()
     assert load_topics().lacks(required) == []
     assert {spec.name for spec in load_topics().specs} == {spec.name for spec in required}

@@ -21,6 +21,7 @@ from alto_streams.topics import (
     load_topics,
     parse_topics,
     required_topics,
+    scheduler_topics,
     to_yaml,
 )
 
@@ -29,11 +30,11 @@ LM_STAGES = ["answer", "claims", "queries", "verdict"]
 
 
 def test_the_file_names_what_factcheck_needs_and_nothing_else() -> None:
-    required = required_topics("factcheck", STAGES, LM_STAGES)
+    required = required_topics("factcheck", STAGES, LM_STAGES) + scheduler_topics()
     topics = load_topics()
     assert topics.lacks(required) == []
     assert {spec.name for spec in topics.specs} == {spec.name for spec in required}
-    assert len(required) == 20
+    assert len(required) == 22
     assert topics.partitions("work.factcheck.verdict") == 24
     assert topics.partitions("alto.factcheck.claims-rows-changelog") == topics.partitions("chunks.factcheck.claims")
 
@@ -44,7 +45,7 @@ def test_a_topic_that_the_file_does_not_name_is_an_error_with_the_remedy() -> No
 
 
 def test_what_infer_prints_is_read_back() -> None:
-    required = required_topics("mine", ["points", "summary"], ["points"])
+    required = required_topics("mine", ["points", "summary"], ["points"]) + scheduler_topics()
     assert parse_topics(to_yaml(required), "printed").specs == tuple(required)
 
 
@@ -63,6 +64,14 @@ def test_each_difference_to_the_required_topics_is_named() -> None:
 def test_other_partition_counts_are_the_files_to_choose() -> None:
     text = to_yaml(required_topics("mine", ["points"], ["points"])).replace("partitions: 8", "partitions: 32")
     assert parse_topics(text, "f.yaml").lacks(required_topics("mine", ["points"], ["points"])) == []
+
+
+def test_one_scheduler_decides_for_all_models() -> None:
+    text = to_yaml(scheduler_topics())
+    found = parse_topics(text.replace("partitions: 1", "partitions: 2"), "f.yaml").lacks(scheduler_topics())
+    assert found == [f"f.yaml: topic {name}: has 2 partitions, must have 1" for name in ("engines", "plans")]
+    found = parse_topics(text.replace("compact", "delete, retention: 1d"), "f.yaml").lacks(scheduler_topics())
+    assert found == ["f.yaml: topic plans: cleanup is delete, must be compact"]
 
 
 @pytest.mark.parametrize(
