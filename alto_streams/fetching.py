@@ -128,6 +128,10 @@ class Fetching(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def rejoin(self) -> None:
+        """Joins the group again under the same subscription; that is a rebalance where this member leads."""
+        self._ensure_consumer()._coordinator.request_rejoin()
+
     async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109
         """Records of these partitions that have come; where there are none, {} once some have, or after a wait.
 

@@ -13,7 +13,22 @@ def home_topic(pipeline: str, stage: str) -> str:
 
 
 def work_topic(pipeline: str, stage: str) -> str:
-    return f"work.{pipeline}.{stage}"
+    return class_topic(prompt_class(pipeline, stage))
+
+
+def prompt_class(pipeline: str, stage: str) -> str:
+    """All calls of one LM stage."""
+    return f"{pipeline}.{stage}"
+
+
+def class_topic(prompt_class: str) -> str:
+    """The work topic of a prompt class."""
+    return f"work.{prompt_class}"
+
+
+def class_of(work_topic: str) -> str:
+    """The prompt class of a work topic."""
+    return work_topic.removeprefix("work.")
 
 
 def results_topic(pipeline: str) -> str:

@@ -133,6 +133,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
+    def rejoin(self) -> None:
+        """Asks for a rebalance: the group's leader is heard, anybody else is not."""
+        self._thread.rejoin()
+
     def stop_flow(self) -> None:
         """Lets nothing more be handed on."""
         super().stop_flow()

@@ -1,0 +1,144 @@
+"""Gives the LM workers of a model their partitions by the scheduler's plan, in place of Faust's assignor.
+
+The group's leader assigns, and any member may lead, so each of them keeps the newest plan (`plan_feed`). A plan that
+comes while the assignment is another one makes the leader ask for one rebalance; one that changes nothing, for none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from faust.assignor.client_assignment import ClientAssignment
+from faust.assignor.partition_assignor import PartitionAssignor
+
+from alto_streams.scheduling import Plan
+from alto_streams.topic_names import class_of, class_topic
+
+log = logging.getLogger(__name__)
+
+Owned = dict[str, dict[str, list[int]]]  # worker -> topic -> its partitions
+
+
+class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
+    """Faust's assignor until there is a plan, and then the plan. It knows no I/O: Faust calls it between two awaits.
+
+    `rejoin` is called at most once for a plan, in a member that leads.
+    """
+
+    def __init__(self, app: Any, replicas: int = 0) -> None:
+        super().__init__(app, replicas)
+        self.rejoin: Callable[[], None] = lambda: None
+        self.plan: Plan | None = None
+        self.rebalances = 0  # that this member has asked for
+        self._subscribed: dict[str, set[str]] = {}  # member -> topics
+        self._workers: dict[str, list[str]] = {}  # topic -> who may own it
+        self._counts: dict[str, int] = {}  # topic -> partitions
+        self._led: Owned | None = None  # the assignment, where this member has made it
+
+    def follow(self, plan: Plan) -> None:
+        """Assign by this plan from now on, unless it is no newer; asks for a rebalance if that makes a difference."""
+        if self.plan is None or plan.version > self.plan.version:
+            self.plan = plan
+            self._ask()
+
+    def _ask(self) -> None:
+        if self._led is not None and self.plan is not None and self._planned(self.plan) != self._led:
+            log.info("%s: plan %d (%s) moves partitions", self.app.conf.id, self.plan.version, self.plan.cause)
+            self._led = None
+            self.rebalances += 1
+            self.rejoin()
+
+    # --- called by Faust and aiokafka ---
+
+    def metadata(self, topics: set[str]) -> Any:
+        """A rebalance has begun: who leads will be seen."""
+        self._led = None
+        return super().metadata(topics)
+
+    def on_assignment(self, assignment: Any) -> None:
+        """A rebalance has ended. A plan that came in the middle of it has not been asked for yet."""
+        super().on_assignment(assignment)
+        if self._led is not None:
+            asyncio.get_running_loop().call_soon(self._ask)
+
+    def _get_client_metadata(self, metadata: Any) -> Any:
+        """What a member had: Faust keeps it where it can, and takes it for granted that topics are split alike."""
+        found = super()._get_client_metadata(metadata)
+        if self.plan is not None:
+            found.assignment = ClientAssignment(actives={}, standbys={})
+        return found
+
+    def _perform_assignment(self, cluster: Any, member_metadata: Any) -> Any:
+        self._subscribed = {member: set(metadata.subscription) for member, metadata in member_metadata.items()}
+        return super()._perform_assignment(cluster, member_metadata)
+
+    def _global_table_standby_assignments(self, assignments: Any, partitions_by_topic: Any) -> Any:
+        """Faust's last step before it tells everybody of the assignment, so it is the place to change it.
+
+        Members have no tables, so nothing needs a standby.
+        """
+        urls, subscribed = self._member_urls, self._subscribed
+        self._counts = dict(partitions_by_topic)
+        self._workers = {
+            topic: sorted(urls[member] for member in assignments if topic in subscribed[member])
+            for topic in partitions_by_topic
+        }
+        if self.plan is not None:
+            owned = self._planned(self.plan)
+            for member, assignment in assignments.items():
+                assignment.actives.clear()
+                assignment.actives.update(owned[urls[member]])
+                assignment.standbys.clear()
+        self._led = {
+            urls[member]: {topic: sorted(mine) for topic, mine in assignment.actives.items()}
+            for member, assignment in assignments.items()
+        }
+        version = "no plan" if self.plan is None else f"plan {self.plan.version}"
+        log.info("%s: %s: %s", self.app.conf.id, version, describe(self._led))
+        return super()._global_table_standby_assignments(assignments, partitions_by_topic)
+
+    def _planned(self, plan: Plan) -> Owned:
+        owners = {class_topic(name): mine for name, mine in plan.owners.items()}
+        return carry_out(owners, self._counts, self._workers)
+
+
+def carry_out(
+    owners: Mapping[str, Sequence[str]], counts: Mapping[str, int], workers: Mapping[str, Sequence[str]]
+) -> Owned:
+    """Who gets which partitions: the owner that is planned where it is there, else who has least.
+
+    `owners`: topic -> the planned worker of each partition. `counts`: topic -> how many there are. `workers`: topic ->
+    who is there for it. Always the same of the same; every partition has one owner, and every worker each topic's list.
+    """
+    owned: Owned = {worker: {} for there in workers.values() for worker in there}
+    left: list[tuple[str, int]] = []
+    total: Counter[str] = Counter()
+    for topic in sorted(counts):
+        for worker in workers[topic]:
+            owned[worker][topic] = []
+        planned = owners.get(topic, ())
+        for partition in range(counts[topic]):
+            owner = planned[partition] if partition < len(planned) else ""
+            if owner in workers[topic]:
+                owned[owner][topic].append(partition)
+                total[owner] += 1
+            else:
+                left.append((topic, partition))
+    for topic, partition in left:
+        least = min(workers[topic], key=lambda worker: (total[worker], len(owned[worker][topic]), worker))
+        owned[least][topic].append(partition)
+        total[least] += 1
+    return {worker: {topic: sorted(mine) for topic, mine in topics.items()} for worker, topics in owned.items()}
+
+
+def describe(owned: Owned) -> str:
+    """Each worker, and how many partitions of each topic it has."""
+    told = []
+    for worker, topics in sorted(owned.items()):
+        counts = ", ".join(f"{class_of(topic)} {len(mine)}" for topic, mine in sorted(topics.items()) if mine)
+        told.append(f"{worker} has {counts or 'nothing'}")
+    return "; ".join(told)
