@@ -42,10 +42,14 @@ class Mode(StrEnum):
 
 
 class Context(Wire, frozen=True):
-    """What every stage must know of the request: it travels with the items."""
+    """What every stage must know of the request: it travels with the items.
+
+    `shed`: once it can no longer meet its deadline it may be given up, so that others can.
+    """
 
     mode: Mode = Mode.STREAM
     deadline_ms: int | None = None
+    shed: bool = False
 
 
 class Request(Wire, frozen=True, tag="request"):
