@@ -151,6 +151,20 @@ def test_an_older_plan_and_another_models_are_ignored() -> None:
     assert receipt(one.place(ask())).chosen != "w3"
 
 
+def test_a_load_that_comes_late_says_nothing_new() -> None:
+    one = dispatcher()
+    one.plan(PLAN)
+    one.loads([load("w0", 1_200), load("w1", 1_200, work=900)], 1_200)
+    one.loads([load("w0", 1_100, work=5_000)], 1_200)
+    assert receipt(one.place(ask())).chosen == "w0"
+
+
+def test_a_plan_for_more_partitions_than_there_are_uses_those_there_are() -> None:
+    one = dispatcher()
+    one.plan(Plan("m", 1, 0, "more", {"p.answer": ["w0"] * (PARTITIONS + 4)}, {"p.answer": {"w0": 1.0}}))
+    assert {one.place(ask(n)).partition for n in range(3 * PARTITIONS)} == set(range(PARTITIONS))
+
+
 def test_stages_of_one_process_hold_their_own_calls() -> None:
     one = dispatcher()
     one.plan(Plan("m", 1, 0, "first", {"p.answer": ["w0"] * PARTITIONS, "p.claims": ["w1"] * PARTITIONS}))
