@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from alto_streams.scheduling import PREFILL
 
 FLOOR = 0.1  # of a class, by speed, whatever the balance: an owner without any work would lose the prefix
-ROUNDS = 6
 ENOUGH = 1e-3  # of all work; less than that need not be moved
 
 
@@ -67,8 +66,13 @@ def problem(
     )
 
 
-def spread(given: Problem, owners: Sequence[Sequence[int]]) -> tuple[list[dict[int, float]], list[float]]:
-    """Each class's shares by worker (their sum is 1), and each worker's load in tokens/s, re-reading included."""
+def spread(
+    given: Problem, owners: Sequence[Sequence[int]], rounds: int = 12
+) -> tuple[list[dict[int, float]], list[float]]:
+    """Each class's shares by worker (their sum is 1), and each worker's load in tokens/s, re-reading included.
+
+    Classes are divided one after the other, all of them `rounds` times, or until hardly any work moves.
+    """
     held = [0] * len(given.workers)
     for mine in owners:
         for worker in mine:
@@ -86,7 +90,7 @@ def spread(given: Problem, owners: Sequence[Sequence[int]]) -> tuple[list[dict[i
         shares.append(share)
     floors = [{w: FLOOR * share for w, share in each.items()} for each in shares]
     order = sorted((i for i, mine in enumerate(owners) if len(mine) > 1), key=lambda i: -given.demand[i])
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         moved = 0.0
         for index in order:
             moved += _level(given.speed, costs[index], shares[index], floors[index], load)

@@ -1,13 +1,15 @@
 """Who should own what: an assignment of prompt classes to workers, found by search and then cut into partitions.
 
 In this order: even predicted work, as each worker's speed allows; no worker with more classes than its prefix cache
-holds (what it reads again is work, and everybody behind waits); every class at several workers, since calls come in
-bursts; few partitions that change hands. A worker's free places are used: a class that could go to more workers costs
-nothing as long as its prefix has room.
+holds (what it reads again is work, and everybody behind waits); the classes with most work at many workers, since calls
+come in bursts, and at the slow ones, since a request waits for each of its classes once, and for what is one call of
+many the least; few partitions that change hands. A worker's free places are used: a class that could go to more workers
+costs nothing as long as its prefix has room.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +20,9 @@ from alto_streams.scheduling import Plan
 Graph = tuple[tuple[int, ...], ...]  # class -> its workers, in order
 
 OVER = 0.4  # what a class too many for a worker's cache costs, beside the work: as much as so much imbalance
-BURST = 0.1  # what a class at a single worker costs, times the class's share of all work
+BURST = 0.2  # what all work at one worker of mean speed costs, rather than at many
+ALONE = 0.02  # what each class costs that is at one worker only
+LATE = 0.4  # what it costs if all calls take twice as long, because slow workers make them
 TINY = 0.02  # of all work; a class with less may be at one worker
 MOVE = 0.03  # what it costs to give every class to other workers
 
@@ -64,7 +68,7 @@ def solve(
     search = _Search(given, before)
     starts = [*([before] if before else []), _start(given, 2), _start(given, 1)]
     best = min((search.improve(start) for start in starts), key=search.cost)
-    return _solution(given, best, partitions, current.owners if current else {})
+    return _solution(given, best, partitions, current)
 
 
 def predicted(
@@ -135,7 +139,7 @@ class _Search:
         self._before = before
         self._costs: dict[Graph, float] = {}
         self._left = 0
-        self._steps = 20 + 4000 // (len(given.classes) * len(given.workers))
+        self._steps = min(150, 2000 // (len(given.workers) * min(3, given.limit or 2)))  # each costs so much more
 
     def cost(self, graph: Graph) -> float:
         """How bad an assignment is; 1.0 is all that can be asked for, but for bursts."""
@@ -161,26 +165,28 @@ class _Search:
 
     def _cost(self, graph: Graph) -> float:
         given = self._given
-        _, load = spread(given, graph)
+        shares, load = spread(given, graph, rounds=3)
         busy = max(each / speed for each, speed in zip(load, given.speed, strict=True)) * len(load) / given.total
         held = [0] * len(load)
-        burst = moved = 0.0
+        burst = late = moved = 0.0
+        alone = 0
         for index, mine in enumerate(graph):
             part = given.demand[index] / given.total
-            if part > TINY:
-                burst += part / sum(given.speed[w] for w in mine)
-            for w in mine:
+            burst += part / sum(given.speed[w] for w in mine)
+            alone += part > TINY and len(mine) == 1 and given.most_owners[index] > 1
+            for w, share in shares[index].items():
                 held[w] += 1
+                late += share / given.speed[w] / len(graph)
             if self._before is not None:
                 moved += len(set(mine) - set(self._before[index])) / len(mine) / len(graph)
         over = max(held) - given.limit if given.limit is not None else 0
         crowded = 0.01 * sum(held) / len(held) if given.limit is None else 0.0
-        return busy + OVER * max(0, over) + BURST * burst + MOVE * moved + crowded
+        return busy + OVER * max(0, over) + BURST * burst + ALONE * alone + LATE * late + MOVE * moved + crowded
 
     def _neighbours(self, graph: Graph) -> Iterator[Graph]:
         """What one step leads to: a class of the busiest worker elsewhere, exchanged, or at one more; then the rest."""
         given = self._given
-        _, load = spread(given, graph)
+        _, load = spread(given, graph, rounds=3)
         order = sorted(range(len(load)), key=lambda w: load[w] / given.speed[w])
         hot, others = order[-1], order[:-1]
         for index in [i for i, mine in enumerate(graph) if hot in mine]:
@@ -211,14 +217,16 @@ def _with(graph: Graph, index: int, *, add: int | None = None, drop: int | None 
     return (*graph[:index], kept, *graph[index + 1 :])
 
 
-def _solution(
-    given: Problem, graph: Graph, partitions: Mapping[str, int], before: Mapping[str, Sequence[str]]
-) -> Solution:
+def _solution(given: Problem, graph: Graph, partitions: Mapping[str, int], current: Plan | None) -> Solution:
     shares, load = spread(given, graph)
     owners, weights = {}, {}
+    before = current.owners if current is not None else {}
+    same = current is not None and set(given.workers) == set(current.busy)
     for index, name in enumerate(given.classes):
         mine = {given.workers[w]: share for w, share in shares[index].items()}
         counts = allot(partitions[name], mine, given.workers)
+        if same and current is not None and set(mine) == set(current.weights.get(name, ())):
+            counts = Counter(before[name])  # who shares a class by other weights needs no other partitions
         owners[name] = assign(counts, before.get(name, ()))
         weights[name] = {w: round(share, 4) for w, share in mine.items()}
     busy = _busy(given, load)

@@ -85,7 +85,7 @@ class Planner:
         self._fleet = fleet
         self._seen: _Seen | None = None
         self._seen_ms = 0
-        self._past: deque[dict[str, float]] = deque(maxlen=LOOK_BACK)
+        self._past: deque[_Seen] = deque(maxlen=LOOK_BACK)
         self._reference: dict[str, float] = {}  # the speeds that the plan was made with
         self._evident = 0
         self._slow: dict[str, int] = {}
@@ -109,7 +109,7 @@ class Planner:
             return None
         seen = self._smoothed(at_ms, forecast, workers, partitions, warm_classes)
         cause = self._cause(at_ms, seen)
-        self._past.append(seen.share)
+        self._past.append(seen)
         return None if cause is None else self._publish(at_ms, cause, seen)
 
     def _cause(self, at_ms: int, seen: _Seen) -> str | None:
@@ -129,12 +129,14 @@ class Planner:
         return self._sustained_gain(at_ms, plan, seen)
 
     def _grown_slow(self, seen: _Seen) -> list[str]:
-        """Workers that have been much slower than the plan assumes for some time."""
+        """Workers that are much slower than the plan assumes, for some time, and get no slower any more."""
         found = []
         for worker, speed in seen.speeds.items():
             reference = self._reference.setdefault(worker, speed)
             self._slow[worker] = self._slow.get(worker, 0) + 1 if speed < SLOW * reference else 0
-            if self._slow[worker] >= 2 * self._ticks:
+            then = self._past[0].speeds.get(worker, speed) if self._past else speed
+            falling = speed < 0.93 * then and self._slow[worker] < 4 * LOOK_BACK
+            if self._slow[worker] >= 2 * self._ticks and not falling:
                 found.append(worker)
         return sorted(found)
 
@@ -159,7 +161,7 @@ class Planner:
         """Whether the mix is not what it was some ticks ago."""
         if not self._past:
             return False
-        then = self._past[0]
+        then = self._past[0].share
         return sum(abs(share - then.get(name, 0.0)) for name, share in seen.share.items()) / 2 > STILL
 
     def _smoothed(
@@ -194,8 +196,6 @@ class Planner:
         self._reference = dict(seen.speeds)
         self._slow.clear()
         self._gaining = 0
-        if cause.startswith("slow") and self.plan is not None and not solution.moves:
-            return None  # its owners are as good for the new speed
         self.plan = Plan(
             model=self.model,
             version=self.plan.version + 1 if self.plan is not None else 1,
