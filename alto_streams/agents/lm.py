@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from alto_streams.agents.coalesce import Coalescer, Gathered
 from alto_streams.agents.control import ControlLog, covers
+from alto_streams.agents.lm_tally import Tally
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.models.protocol import CallRejected, Engine, EngineBroke, EngineUnavailable, Piece
 from alto_streams.parts import Backoff
@@ -50,8 +51,9 @@ _Key = tuple[str, str, str]  # request, stage, path
 class LMAgent:
     """One model's engine and the calls that run on it."""
 
-    def __init__(self, engine: Engine, control: ControlLog, log_: Log) -> None:
+    def __init__(self, engine: Engine, control: ControlLog, log_: Log, tally: Tally | None = None) -> None:
         self._engine, self._control, self._log = engine, control, log_
+        self._tally = tally or Tally()
         self._engine_down = True  # until it has said otherwise
         self._running: dict[_Key, tuple[int, asyncio.Task[None], float]] = {}  # with when each began, in that order
         self._made: dict[_Key, tuple[int, float]] = {}  # attempts whose runs are in the log, to their end; and when
@@ -99,6 +101,11 @@ class LMAgent:
                 del self._running[key]
             if not self._running:
                 self.waits_for = None  # nothing waits
+
+    def knows(self, work: Work) -> bool:
+        """Whether the attempt runs here, has been made here, or is over: whoever may not begin it loses nothing."""
+        key = (work.request, work.stage, work.path)
+        return key in self._running or key in self._made or self._control.is_over(work)
 
     def on_over(self, record: ControlRecord) -> None:
         """The control log says that something is over: abort its runs."""
@@ -164,12 +171,15 @@ class LMAgent:
             by_line=work.flush == "line",
         )
         last, is_taken = Piece(""), False
+        counted = self._tally.begin(f"{pipeline}.{work.stage}")
         try:
             async with contextlib.aclosing(pieces):  # type: ignore[type-var]
                 async for last in pieces:
                     self.waits_for, is_taken = None, True
                     self.moves += 1
+                    self._tally.heard(counted, last)
                     await run.add(last)
+            self._tally.ended(counted, last.usage)
         except CallRejected as error:
             log.warning("%s: the engine %s refuses the call: %s", work.request, self._engine.name, error.cause)
             return End(Status.FAILED, "rejected", error.cause)
@@ -188,6 +198,8 @@ class LMAgent:
             kind = type(error).__name__
             log.warning("%s: the engine %s raised %s", work.request, self._engine.name, kind)
             return End(Status.FAILED, "error", f"the engine raised {kind}")
+        finally:
+            self._tally.leave()
         usage = last.usage
         return End(
             Status.OK, last.finish or "stop", prompt_tokens=usage.prompt_tokens, output_tokens=usage.output_tokens
