@@ -30,9 +30,8 @@ class Taker(Protocol):
     def held(self) -> int:
         """How many records it has taken and has neither finished nor given up."""
 
-    @property
-    def is_full(self) -> bool:
-        """Whether it wants no more for now. It tells its giver once that is over."""
+    def is_full(self, topic: str) -> bool:
+        """Whether it wants no more of a topic for now. It tells its giver once that is over."""
 
     def take(self, generation: int, records: Sequence[Fetched]) -> None:
         """Records of one partition, in their order, under this generation of the consumer group."""

@@ -85,7 +85,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def _may_take(self, topic: str) -> bool:
         taker = self._takers.get(topic)
-        return taker is not None and not taker.is_full
+        return taker is not None and not taker.is_full(topic)
 
     @contextmanager
     def feeding(self, topics: Sequence[str], taker: Taker) -> Iterator[None]:

@@ -54,8 +54,7 @@ class Pump:
         self.held = 0
         self.broken: asyncio.Future[None] = self._loop.create_future()
 
-    @property
-    def is_full(self) -> bool:
+    def is_full(self, topic: str) -> bool:
         """Whether as many records wait or are worked on as may be."""
         return self.held >= self._at_most
 
@@ -111,7 +110,7 @@ class Pump:
                 return
 
     def _let_go(self, count: int) -> None:
-        was_full = self.is_full
+        was_full = self.held >= self._at_most
         self.held -= count
         if was_full:
             self._giver.wake()

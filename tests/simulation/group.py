@@ -185,7 +185,7 @@ class Consumer:
         self._fetching.discard(place)
         topic, partition = place
         position, taker = self._positions.get(place), self._takers.get(topic)
-        if position is None or taker is None or taker.is_full:
+        if position is None or taker is None or taker.is_full(topic):
             return
         found = self._world.log.read(place, position, self._world.rng.choice((1, 2, 4, 8)))
         for each in found:

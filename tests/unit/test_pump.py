@@ -22,8 +22,11 @@ from tests.simulation.group import Record
 WORK = encode(Work("r", "claims", "0", 1, Home("chunks.factcheck.claims", 0), "judge", Call([], 10)))
 
 
+TOPIC = "work.factcheck.claims"
+
+
 def record(offset: int, value: bytes | None = WORK) -> Record:
-    return Record("work.factcheck.claims", 0, offset, 1000, b"r", value)
+    return Record(TOPIC, 0, offset, 1000, b"r", value)
 
 
 class Giver:
@@ -38,7 +41,7 @@ class Giver:
         taker.take(self.generation, [record(offset, value) for offset in offsets])
 
     def finished(self, topic: str, partition: int, offsets: Iterable[int], generation: int) -> None:
-        assert (topic, partition) == ("work.factcheck.claims", 0)
+        assert (topic, partition) == (TOPIC, 0)
         self.acked += [(generation, offset) for offset in offsets]
 
     def wake(self) -> None:
@@ -115,13 +118,13 @@ async def test_a_full_pump_tells_when_it_has_room() -> None:
     handler.error = Fenced("a heartbeat is late")
     pump = Pump(handler, giver, at_most=2)
     giver.deliver(pump, 1)
-    assert not pump.is_full
+    assert not pump.is_full(TOPIC)
     giver.deliver(pump, 2)
-    assert pump.is_full
+    assert pump.is_full(TOPIC)
     handler.error = None
     await until(lambda: not pump.held)
     assert giver.woken
-    assert not pump.is_full
+    assert not pump.is_full(TOPIC)
 
 
 @pytest.mark.parametrize("error", [Fenced("a heartbeat is late"), ValueError("a bug")])
@@ -145,20 +148,6 @@ async def test_a_fenced_work_item_is_left_to_the_next_generation() -> None:
     giver.deliver(pool, 1)
     await until(lambda: not pool.held)
     assert giver.acked == [(2, 1)]
-
-
-async def test_as_many_work_items_wait_as_there_are_slots() -> None:
-    giver, handler = Giver(), Handler()
-    handler.error = Fenced("a heartbeat is late")
-    pool = Pool(handler, 1, None, giver)  # type: ignore[arg-type]
-    giver.deliver(pool, 1)
-    assert (pool.held, pool.is_full) == (1, False)
-    giver.deliver(pool, 2)
-    assert (pool.held, pool.is_full) == (2, True)
-    handler.error = None
-    await until(lambda: not pool.held)
-    assert giver.acked == [(1, 1), (1, 2)]
-    assert giver.woken
 
 
 async def test_work_items_that_are_given_up_are_not_acknowledged() -> None:
