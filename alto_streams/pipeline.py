@@ -40,13 +40,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Pipeline:
-    """A typed graph of stages; `PipelineError`, with stage and reason, as soon as a stage cannot be inferred."""
+    """A typed graph of stages; `PipelineError`, with stage and reason, as soon as a stage cannot be inferred.
 
-    def __init__(self, name: str, request: type[Record]) -> None:
+    `shed`: a request that can no longer meet its deadline ends at once, with the status `shed`, so that what it would
+    have taken goes to those that can.
+    """
+
+    def __init__(self, name: str, request: type[Record], *, shed: bool = False) -> None:
         if not name.isidentifier() or not name.islower():
             raise PipelineError(f"pipeline {name!r}: its name becomes part of topic names; use lower-case letters")
         self.name = name
         self.request = request
+        self.shed = shed
         self.stages: dict[str, Stage] = {}
         self._producers: dict[Any, str] = {request: REQUEST}
         self._factories: dict[type, Callable[[], Any]] = {}

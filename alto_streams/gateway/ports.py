@@ -18,18 +18,20 @@ class PipelineInfo:
     """A pipeline as clients see it: what its requests look like, and which stage ends them.
 
     `levels`: of the stages whose items can be cancelled by themselves, the levels of their items' paths.
+    `shed`: whether its requests end once they cannot meet their deadlines.
     """
 
     name: str
     request_type: type[msgspec.Struct]
     root_stage: str
     levels: Mapping[str, int] = field(default_factory=dict)
+    shed: bool = False
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> PipelineInfo:
         """What clients see of a pipeline. Its root is left out of `levels`: that item is the request itself."""
         items = {name: len(stage.node.lineage) for name, stage in pipeline.stages.items() if name != pipeline.root}
-        return cls(pipeline.name, pipeline.request, pipeline.root, items)
+        return cls(pipeline.name, pipeline.request, pipeline.root, items, pipeline.shed)
 
 
 class RequestLog(Protocol):

@@ -61,7 +61,7 @@ def parse_submission(
         raise Problem(422, "unknown-pipeline", detail, field="pipeline", known=known)
     checked = _input(info, bytes(body.input), settings)
     key = _key(body.idempotency_key, header_key)
-    context = Context(mode=body.mode, deadline_ms=_deadline_ms(body.deadline, settings.horizon_s, now_ms))
+    context = Context(body.mode, _deadline_ms(body.deadline, settings.horizon_s, now_ms), info.shed)
     asked = msgspec.json.encode([info.name, checked, body.mode, body.deadline])
     return Submission(info, checked, context, key, hashlib.sha256(asked).hexdigest())
 

@@ -9,11 +9,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from alto_streams.gateway.ports import PipelineInfo
 from alto_streams.gateway.problems import Problem
 from alto_streams.gateway.submission import Submission, parse_submission
+from alto_streams.pipeline import Gather, Pipeline, Record
 from alto_streams.records import Mode
 from alto_streams.settings import Settings
 from tests.gateway.harness import PIPELINE, PIPELINES
+
+
+class Question(Record):
+    prompt: str
+
+
+class Point(Record):
+    pass
+
+
+class Report(Record):
+    pass
+
 
 NOW_MS = 1_900_000_000_000  # 2030-03-17T17:46:40Z
 SETTINGS = Settings(_env_file=None, max_prompt_chars=20, horizon_s=600)  # type: ignore[call-arg]
@@ -105,6 +120,22 @@ def test_every_request_ends_before_it_is_forgotten() -> None:
     due_ms = parse(body()).context.deadline_ms
     assert due_ms is not None
     assert NOW_MS < due_ms < NOW_MS + 600_000
+
+
+@pytest.mark.parametrize("shed", [True, False])
+def test_a_request_may_be_shed_if_its_pipeline_says_so(shed: bool) -> None:
+    pipeline = Pipeline(PIPELINE, Question, shed=shed)
+
+    @pipeline.map()
+    async def points(question: Question) -> list[Point]:
+        return []
+
+    @pipeline.gather
+    def report(points: Gather[Point]) -> Report:
+        return Report()
+
+    known = {PIPELINE: PipelineInfo.of(pipeline)}
+    assert parse_submission(body(), None, known, SETTINGS, NOW_MS).context.shed is shed
 
 
 def test_what_was_checked_is_what_travels() -> None:
