@@ -1,4 +1,4 @@
-"""The names in Redis, shared by the egress that writes them and the gateways that read them.
+"""The names in Redis, shared by those that write and those that read: egress and gateways, workers and senders.
 
     alto:{<request>}:events            stream; entry id `<offset>-1`, fields `kind` and `data`; and a channel, on which
                                        each entry is told as it is added: `<id> <id of the one before> <kind> <data>`
@@ -7,8 +7,9 @@
     alto:{<request>}:request           hash; `pipeline`
     alto:idempotency:<pipeline>:<h>    string; `<request> <digest of the body> sent|pending`
     alto:egress:<pipeline>:<partition> string; the last offset of `results.<pipeline>` that is in Redis
+    alto:load:<model>                  hash; LM worker -> its `Load`, written by itself several times a second
 
-All of it may be lost: the streams are rebuilt from `results`.
+All of it may be lost: the streams are rebuilt from `results`, and calls are placed without loads.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ def idempotency_key(pipeline: str, key: str) -> str:
 def published_key(pipeline: str, partition: int) -> str:
     """The last offset of a partition of `results` that Redis has."""
     return f"alto:egress:{pipeline}:{partition}"
+
+
+def load_key(model: str) -> str:
+    """What the LM workers of a model hold at this moment."""
+    return f"alto:load:{model}"
 
 
 def entry_id(offset: int) -> str:
