@@ -1,8 +1,9 @@
-"""The composition root: one Faust app per stage, per model, and per pipeline's egress.
+"""The composition root: one Faust app per stage, per model, per pipeline's egress, and one for the scheduler.
 
 ALTO_APP=stage:factcheck.claims  faust -A alto_streams.app worker
 ALTO_APP=model:judge             faust -A alto_streams.app worker
 ALTO_APP=egress:factcheck        faust -A alto_streams.app worker
+ALTO_APP=scheduler               faust -A alto_streams.app worker
 """
 
 from __future__ import annotations
@@ -18,17 +19,23 @@ import redis.asyncio
 from prometheus_client import CollectorRegistry, Gauge
 
 from alto_streams import topic_names
+from alto_streams.agents.assignor import PlanAssignor, assign_by_plan
 from alto_streams.agents.control import ControlLog
 from alto_streams.agents.egress import Egress
 from alto_streams.agents.egress import Record as Published
 from alto_streams.agents.insist import insist
 from alto_streams.agents.letters import letter_of
 from alto_streams.agents.lm import LMAgent
-from alto_streams.agents.lm_pool import Pool
+from alto_streams.agents.lm_pool import Pool, prefetch
+from alto_streams.agents.lm_reports import LoadWriter, Reports, telling
+from alto_streams.agents.lm_tally import Tally
+from alto_streams.agents.placing import Dispatch, follows_plans
 from alto_streams.agents.pump import Polled, Pump
 from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.replay import ResultsReplay
 from alto_streams.agents.requests import RequestAgent
+from alto_streams.agents.scheduler import SchedulerWork
+from alto_streams.agents.scheduler_metrics import SchedulerMetrics
 from alto_streams.agents.stage import StageAgent
 from alto_streams.agents.warmup import warm_up
 from alto_streams.errors import Fenced, Retryable
@@ -37,6 +44,8 @@ from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.pipeline import Pipeline, load_pipelines
 from alto_streams.records import Event, Poison, decoder
 from alto_streams.request_ids import created_ms
+from alto_streams.scheduler.dispatch import Lane
+from alto_streams.scheduler.downstream import downstream
 from alto_streams.settings import ConfigError, Settings, settings
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
@@ -52,7 +61,7 @@ CHECK_REDIS_EVERY_S = 1.0
 
 
 def create_app(role: str, config: Settings | None = None) -> App:
-    """The Faust app of a role: `stage:<pipeline>.<stage>`, `model:<name>` or `egress:<pipeline>`.
+    """The Faust app of a role: `stage:<pipeline>.<stage>`, `model:<name>`, `egress:<pipeline>` or `scheduler`.
 
     Raises:
         ConfigError: there is no such role, naming those that there are.
@@ -70,6 +79,8 @@ def create_app(role: str, config: Settings | None = None) -> App:
             return model_app(config, name, stages)
     if kind == "egress" and name in pipelines:
         return egress_app(config, pipelines[name])
+    if role == "scheduler":
+        return scheduler_app(config, list(pipelines.values()))
     known = ", ".join(roles(pipelines))
     raise ConfigError(f"ALTO_APP: there is no {role!r}; known: {known}")
 
@@ -78,7 +89,7 @@ def roles(pipelines: dict[str, Pipeline]) -> list[str]:
     """Every worker that these pipelines need."""
     stages = [f"stage:{p.name}.{stage}" for p in pipelines.values() for stage in p.stages]
     models = sorted({f"model:{model}" for p in pipelines.values() for model in p.models()})
-    return [*stages, *models, *(f"egress:{name}" for name in pipelines)]
+    return [*stages, *models, *(f"egress:{name}" for name in pipelines), "scheduler"]
 
 
 def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
@@ -87,7 +98,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
     app = new_app(topic_names.stage_app(pipeline.name, stage), config, registry=registry)
     horizon_ms = int(config.horizon_s * 1000)
     limits = Limits(config.max_attempts, int(config.silence_s * 1000))
-    machine = StageMachine(pipeline, stage, _placing(config, pipeline), limits)
+    machine = StageMachine(pipeline, stage, _placing(app, config, pipeline, stage, registry), limits)
     rows = RowTable(
         app,
         "rows",
@@ -142,28 +153,45 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     slots = engine.capabilities.slots
     app = new_app(
         *(topic_names.model_app(model), config),
-        max_poll_records=64,
+        max_poll_records=prefetch(slots),
         in_flight=slots,
         wait_empty=False,
         standby_replicas=1,
         registry=registry,
+        PartitionAssignor=PlanAssignor,
     )
+    if follows_plans(config):
+        assign_by_plan(app, config, model)
     topics = [topic_names.work_topic(pipeline.name, stage) for pipeline, stage in stages]
     control = ControlLog.of(config, sorted({pipeline.name for pipeline, _ in stages}))
-    warm = asyncio.Event()
+    roots = {pipeline.name: pipeline.root for pipeline, _ in stages}
+    warm, tally, worker = asyncio.Event(), Tally(), str(app.conf.canonical_url)
+    owned_ms: dict[tuple[str, int], int] = {}
+    shed = Gauge("alto_calls_shed", "Calls that came too late for their requests' deadlines", registry=registry)
+
+    async def assigned(_: Any, now_owned: set[tuple[str, int]], **__: Any) -> None:
+        since = {tp: owned_ms.get(tp, _now_ms()) for tp in now_owned}
+        owned_ms.clear()
+        owned_ms.update(since)
+
+    app.on_partitions_assigned.connect(assigned, weak=False)
 
     async def work() -> None:
-        agent = LMAgent(engine, control, app.sender)
+        agent = LMAgent(engine, control, app.sender, tally)
         control.on_over = agent.on_over
         app.watch.excuse, app.watch.moves = lambda: agent.waits_for, lambda: agent.moves
-        pool = Pool(agent, slots, app.sender.send_all, app.consumer)
+        pool = Pool(agent, slots, app.sender.send_all, app.consumer, tally, roots=roots, owned_ms=owned_ms)
+        shed.set_function(lambda: pool.shed)
+        reports = Reports(tally, app.sender.send, model, worker, engine.name, slots)
+        loads = LoadWriter(tally, config, model, worker, lambda: _owned_work(app))
         try:
             await control.start()
             if not warm.is_set():
                 await warm_up(engine, stages)
                 warm.set()
-            with app.consumer.feeding(topics, pool):
-                await asyncio.Event().wait()
+            async with telling(reports, loads):
+                with app.consumer.feeding(topics, pool):
+                    await asyncio.Event().wait()
         finally:
             await pool.stop()
             await control.stop()
@@ -172,6 +200,15 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     app.feed(topics, work)
     serve_readiness(app, lambda: None if warm.is_set() else "the engine's prefix cache is being filled")
     return app
+
+
+def _owned_work(app: App) -> dict[str, list[int]]:
+    """Prompt class -> the partitions of its work topic that this worker has."""
+    owned: dict[str, list[int]] = {}
+    for tp in sorted(app.consumer.sources()):
+        _, prompt_class = tp.topic.split(".", 1)
+        owned.setdefault(prompt_class, []).append(tp.partition)
+    return owned
 
 
 def egress_app(config: Settings, pipeline: Pipeline) -> App:
@@ -211,6 +248,21 @@ def egress_app(config: Settings, pipeline: Pipeline) -> App:
     return app
 
 
+def scheduler_app(config: Settings, pipelines: list[Pipeline]) -> App:
+    """What plans for all models; of several workers one is active."""
+    registry, topics, course = CollectorRegistry(), load_topics(config.topics_file), downstream(*pipelines)
+    app = new_app(topic_names.scheduler_app(), config, registry=registry)
+    partitions = {
+        model: {name: topics.partitions(topic_names.class_topic(name)) for name in course.classes(model)}
+        for model in sorted(set(course.models.values()))
+    }
+    work = SchedulerWork(app, config, partitions, course)
+    registry.register(SchedulerMetrics(partitions, work))
+    app.feed([topic_names.engines_topic()], work.run)
+    serve_readiness(app)
+    return app
+
+
 def pumped(app: App, topic: str, handle: Callable[[int, list[Polled]], Any]) -> None:
     """Hands the records of a topic to `handle`, in batches, and acknowledges what it returns from."""
 
@@ -225,11 +277,16 @@ def pumped(app: App, topic: str, handle: Callable[[int, list[Polled]], Any]) -> 
     app.feed([topic], work)
 
 
-def _placing(config: Settings, pipeline: Pipeline) -> Placing:
-    """Where the pipeline's work items go."""
-    topics = load_topics(config.topics_file)
-    stages = [stage for stages in pipeline.models().values() for stage in stages]
-    return InTurn({stage: topics.partitions(topic_names.work_topic(pipeline.name, stage)) for stage in stages})
+def _placing(app: App, config: Settings, pipeline: Pipeline, stage: str, registry: CollectorRegistry) -> Placing:
+    """Where the stage's work items go, if it has any."""
+    model = pipeline.stages[stage].model
+    if model is None:
+        return InTurn({})
+    partitions = load_topics(config.topics_file).partitions(topic_names.work_topic(pipeline.name, stage))
+    lane = Lane(topic_names.prompt_class(pipeline.name, stage), partitions)
+    dispatch = Dispatch(config, model, {stage: lane}, registry)
+    app.beside(dispatch)
+    return dispatch
 
 
 def _target(config: Settings, model: str) -> str:
