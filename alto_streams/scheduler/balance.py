@@ -13,12 +13,14 @@ from alto_streams.scheduling import PREFILL
 
 FLOOR = 0.1  # of a class, by speed, whatever the balance: an owner without any work would lose the prefix
 ENOUGH = 1e-3  # of all work; less than that need not be moved
+NOTHING = 1e-6  # tokens/s of all classes; from less than that nothing can be learned
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Demands and speeds by index. `demand`: tokens/s, `speed`: mean 1.0, `reread`: tokens/s to read all prefixes anew.
+    """Demands and speeds by index. `demand`: work, about 1.0 in all. `speed`: their mean is 1.0.
 
+    `reread`: the work that it were to read the prefix for every call. `most_owners`: as many as there are partitions.
     `limit`: how many classes' prefixes a worker keeps; None where that is not known.
     """
 
@@ -53,14 +55,16 @@ def problem(
     classes = sorted(name for name, count in partitions.items() if count > 0)
     workers = sorted(speeds)
     known = [max(0.0, demand.get(name, 0.0)) for name in classes]
-    least = 1e-3 * sum(known) or 1.0
+    total = sum(known)
+    if total < NOTHING:
+        known, total = [1.0] * len(known), 1.0
     mean = sum(speeds.values()) / len(speeds)
     return Problem(
         classes=classes,
         workers=workers,
-        demand=[max(each, least) for each in known],
+        demand=[max(each / total, 1e-3) for each in known],
         speed=[max(0.05, speeds[worker] / mean) for worker in workers],
-        reread=[PREFILL * rates.get(name, 0.0) * prefix.get(name, 0.0) for name in classes],
+        reread=[PREFILL * rates.get(name, 0.0) * prefix.get(name, 0.0) / total for name in classes],
         most_owners=[min(partitions[name], len(workers)) for name in classes],
         limit=limit,
     )
@@ -69,7 +73,7 @@ def problem(
 def spread(
     given: Problem, owners: Sequence[Sequence[int]], rounds: int = 12
 ) -> tuple[list[dict[int, float]], list[float]]:
-    """Each class's shares by worker (their sum is 1), and each worker's load in tokens/s, re-reading included.
+    """Each class's shares by worker (their sum is 1), and each worker's load, re-reading included.
 
     Classes are divided one after the other, all of them `rounds` times, or until hardly any work moves.
     """
@@ -102,7 +106,7 @@ def spread(
 def _level(
     speed: Sequence[float], cost: dict[int, float], share: dict[int, float], floor: dict[int, float], load: list[float]
 ) -> float:
-    """Divide one class anew, all else being equal; returns the tokens/s that went to another worker.
+    """Divide one class anew, all else being equal; returns the work that went to another worker.
 
     Above its floor each owner is filled up to one common level of cost * load / speed, as water would.
     """

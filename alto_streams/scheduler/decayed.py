@@ -13,6 +13,8 @@ import msgspec
 from alto_streams.scheduling import ClassReport
 
 BUCKET = math.log(1.15)  # each bucket of output lengths is so much wider than the last
+FASTEST_S, SLOWEST_S, MOST_CALLS = 1e-6, 100.0, 1e5  # a token's time, and the calls of one engine: else it is an error
+ODD = 4.0  # a call that is slower than its worker's mean by more counts as so much slower: it may be of two tokens
 KNOWN_PACES = 10.0  # a worker that has been idle keeps the weight of so many calls
 
 
@@ -103,8 +105,9 @@ class PaceSums(msgspec.Struct, array_like=True):
         self.at_ms = max(self.at_ms, at_ms)
         for name in ("count", "x", "y", "xx", "xy", "yy"):
             setattr(self, name, getattr(self, name) * fade)
-        for x, y in paces:
-            if x >= 0 and 0 < y < math.inf:
+        most = ODD * self.y / self.count if self.count >= KNOWN_PACES else SLOWEST_S
+        for x, y in ((x, min(y, most)) for x, y in paces):
+            if 0 <= x < MOST_CALLS and FASTEST_S < y <= SLOWEST_S:
                 self.count += 1
                 self.x += x
                 self.y += y

@@ -193,12 +193,14 @@ class _Search:
             for other in others[:8]:
                 if other not in graph[index]:
                     yield _with(graph, index, add=other, drop=hot)
-                    if len(graph[index]) < given.most_owners[index]:
+                    more = len(graph[index]) < given.most_owners[index]
+                    if more:
                         yield _with(graph, index, add=other)
                     for back in range(len(graph)):
                         if back != index and other in graph[back] and hot not in graph[back]:
                             yield _with(_with(graph, index, add=other, drop=hot), back, add=hot, drop=other)
-                            yield _with(_with(graph, index, add=other), back, drop=other)
+                            if more:
+                                yield _with(_with(graph, index, add=other), back, drop=other)
             if len(graph[index]) > 1:
                 yield _with(graph, index, drop=hot)
         for index in range(len(graph)):

@@ -135,7 +135,7 @@ class Planner:
             reference = self._reference.setdefault(worker, speed)
             self._slow[worker] = self._slow.get(worker, 0) + 1 if speed < SLOW * reference else 0
             then = self._past[0].speeds.get(worker, speed) if self._past else speed
-            falling = speed < 0.93 * then and self._slow[worker] < 4 * LOOK_BACK
+            falling = speed < 0.9 * then and self._slow[worker] < 3 * LOOK_BACK
             if self._slow[worker] >= 2 * self._ticks and not falling:
                 found.append(worker)
         return sorted(found)
@@ -175,9 +175,9 @@ class Planner:
         fresh = {name: value for name, value in demand(forecast.classes).items() if name in partitions}
         speeds = {name: forecast.speeds.get(name, state.speed) for name, state in workers.items()}
         if self._seen is not None:
-            keep = 2.0 ** (-max(0, at_ms - self._seen_ms) / 1000 / self._smooth_s)
-            fresh = _mix(self._seen.demand, fresh, keep)
-            speeds = _mix(self._seen.speeds, speeds, keep)
+            half_lives = max(0, at_ms - self._seen_ms) / 1000 / self._smooth_s
+            fresh = _mix(self._seen.demand, fresh, 2.0**-half_lives)
+            speeds = _mix(self._seen.speeds, speeds, 2.0 ** (-3 * half_lives))  # an engine's pace varies less
         whole = sum(fresh.values()) or 1.0
         self._seen_ms = at_ms
         self._seen = _Seen(
