@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 import redis.asyncio
@@ -30,7 +29,7 @@ from alto_streams.agents.lm_pool import Pool, prefetch
 from alto_streams.agents.lm_reports import LoadWriter, Reports, telling
 from alto_streams.agents.lm_tally import Tally
 from alto_streams.agents.placing import Dispatch, follows_plans
-from alto_streams.agents.pump import Polled, Pump
+from alto_streams.agents.pump import Polled, pumped
 from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.replay import ResultsReplay
 from alto_streams.agents.requests import RequestAgent
@@ -261,20 +260,6 @@ def scheduler_app(config: Settings, pipelines: list[Pipeline]) -> App:
     app.feed([topic_names.engines_topic()], work.run)
     serve_readiness(app)
     return app
-
-
-def pumped(app: App, topic: str, handle: Callable[[int, list[Polled]], Any]) -> None:
-    """Hands the records of a topic to `handle`, in batches, and acknowledges what it returns from."""
-
-    async def work() -> None:
-        pump = Pump(handle, app.consumer)
-        try:
-            with app.consumer.feeding([topic], pump):
-                await pump.broken
-        finally:
-            await pump.stop()
-
-    app.feed([topic], work)
 
 
 def _placing(app: App, config: Settings, pipeline: Pipeline, stage: str, registry: CollectorRegistry) -> Placing:

@@ -22,7 +22,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ALTO_", env_file=".env", extra="ignore")
 
-    # which worker `faust -A alto_streams.app worker` is: stage:<pipeline>.<stage>, model:<name> or egress:<pipeline>
+    # which worker `faust -A alto_streams.app worker` is: stage:<pipeline>.<stage>, model:<name>, egress:<pipeline> or
+    # scheduler
     app: str = ""
 
     # parts
@@ -49,6 +50,10 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(default=1.0, gt=0)
     replication: int = Field(default=1, ge=1)
     group_instance_id: str | None = None  # static membership: unique per worker of an app
+
+    # where calls go (docs/scheduling.md): a policy's name, and how many prompt classes' prefixes an engine keeps
+    policy: str = "prompt_aware"
+    warm_classes: int | None = Field(default=None, ge=1)  # none: all
 
     # bounds
     max_prompt_chars: int = Field(default=8_000, ge=1)

@@ -13,7 +13,7 @@ import socket
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import faust
 from faust.sensors.prometheus import setup_prometheus_sensors
@@ -36,6 +36,14 @@ SETTLE_S = 10.0  # of a stop or a rebalance: longer than a pause of the broker, 
 log = logging.getLogger(__name__)
 
 
+class Beside(Protocol):
+    """What a worker needs before it joins its group, and as long as it runs."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
 class App(faust.App):  # type: ignore[misc]
     """A Faust app over our transport. `sender` sends records; `fence` says whether this worker may.
 
@@ -49,6 +57,7 @@ class App(faust.App):  # type: ignore[misc]
         self.fence = Fence(app_id, config.session_timeout_s)
         self._holding: dict[str, tuple[Callable[[int], int | None], Callable[[], Awaitable[None]]]] = {}
         self.fed: set[str] = set()
+        self._beside: list[Beside] = []
         # A silent engine is given up after `silence_s`, and that counts as progress: it must come first.
         patience_s = max(config.watchdog_s, 2 * config.silence_s) if config.watchdog_s else 0.0
         self.watch = Watch(self, app_id, config.broker, patience_s)
@@ -74,6 +83,10 @@ class App(faust.App):  # type: ignore[misc]
 
         source = self.topic(*topics, key_serializer="raw", value_serializer="raw")
         self.agent(source, name=f"{self.conf.id}.{topics[0]}")(agent)
+
+    def beside(self, part: Beside) -> None:
+        """Runs beside the worker: starts before it joins its group, and stops with it."""
+        self._beside.append(part)
 
     def hold(self, topic: str, held: Callable[[int], int | None], settle: Callable[[], Awaitable[None]]) -> None:
         """Offsets of `topic` wait for more than that their records are finished."""
@@ -102,10 +115,14 @@ class App(faust.App):  # type: ignore[misc]
         """Watches over the start as well: a worker may stall before it has begun."""
         await super().on_start()
         self.watch.start()
+        for part in self._beside:
+            await part.start()
 
     async def on_stop(self) -> None:
         """A worker that stops makes no progress, and that is all right."""
         await self.watch.stop()
+        for part in self._beside:
+            await part.stop()
         await super().on_stop()
 
     def _new_transport(self) -> Transport:

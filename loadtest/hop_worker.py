@@ -13,9 +13,8 @@ import os
 import time
 from pathlib import Path
 
-from alto_streams.agents.pump import Polled
+from alto_streams.agents.pump import Polled, pumped
 from alto_streams.agents.readiness import serve_readiness
-from alto_streams.app import pumped
 from alto_streams.settings import settings
 from alto_streams.worker import new_app
 

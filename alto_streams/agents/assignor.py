@@ -15,8 +15,11 @@ from typing import Any
 from faust.assignor.client_assignment import ClientAssignment
 from faust.assignor.partition_assignor import PartitionAssignor
 
+from alto_streams.agents.plan_feed import PlanFeed
 from alto_streams.scheduling import Plan
+from alto_streams.settings import Settings
 from alto_streams.topic_names import class_of, class_topic
+from alto_streams.worker import App
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +48,21 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
             self.plan = plan
             self._ask()
 
-    def _ask(self) -> None:
-        if self._led is not None and self.plan is not None and self._planned(self.plan) != self._led:
-            log.info("%s: plan %d (%s) moves partitions", self.app.conf.id, self.plan.version, self.plan.cause)
-            self._led = None
-            self.rebalances += 1
-            self.rejoin()
+    def _ask(self, waited_for: int | None = None) -> None:
+        """Asks for a rebalance if the plan differs; `waited_for` is the version for which it has been put off."""
+        plan = self.plan
+        if self._led is None or plan is None or waited_for not in (None, plan.version):
+            return
+        if self._planned(plan) == self._led:
+            return
+        if waited_for is None and set(self._led) - set(plan.busy):
+            session_s = self.app.conf.broker_session_timeout
+            asyncio.get_running_loop().call_later(session_s, self._ask, plan.version)
+            return
+        log.info("%s: plan %d (%s) moves partitions", self.app.conf.id, plan.version, plan.cause)
+        self._led = None
+        self.rebalances += 1
+        self.rejoin()
 
     # --- called by Faust and aiokafka ---
 
@@ -104,6 +116,20 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
     def _planned(self, plan: Plan) -> Owned:
         owners = {class_topic(name): mine for name, mine in plan.owners.items()}
         return carry_out(owners, self._counts, self._workers)
+
+
+def assign_by_plan(app: App, config: Settings, model: str) -> None:
+    """Lets the app, which has this assignor, follow the plans for a model."""
+
+    def rejoin() -> None:
+        if not app.should_stop:
+            app.consumer.rejoin()
+
+    def follow(plan: Plan) -> None:
+        app.assignor.rejoin = rejoin
+        app.assignor.follow(plan)
+
+    app.beside(PlanFeed.of(config, [model], follow))
 
 
 def carry_out(

@@ -11,11 +11,12 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice, takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alto_streams.errors import Fenced
 from alto_streams.handover import Fetched, Giver
 from alto_streams.parts import Backoff
+from alto_streams.worker import App
 
 log = logging.getLogger(__name__)
 
@@ -120,3 +121,17 @@ def polled_of(record: Fetched) -> Polled:
     """The record as handlers get it. Our topics have no tombstones: one is an empty record, which nothing can read."""
     key = (record.key or b"").decode(errors="replace")
     return Polled(record.topic, record.partition, record.offset, record.timestamp, record.value or b"", key)
+
+
+def pumped(app: App, topic: str, handle: Callable[[int, list[Polled]], Any]) -> None:
+    """Hands the records of a topic to `handle`, in batches, and acknowledges what it returns from."""
+
+    async def work() -> None:
+        pump = Pump(handle, app.consumer)
+        try:
+            with app.consumer.feeding([topic], pump):
+                await pump.broken
+        finally:
+            await pump.stop()
+
+    app.feed([topic], work)

@@ -11,8 +11,8 @@ from alto_streams.pipeline import Pipeline, load_pipelines
 from alto_streams.settings import ConfigError, settings
 
 USAGE = (
-    "Start one worker on any Kafka (ALTO_BROKER): of one stage (STAGE), of one model (--model), or the one that "
-    "publishes client events (--egress). Other options are those of `faust worker`, e.g. -l info or --web-port 6067."
+    "Start one worker on any Kafka (ALTO_BROKER): of one stage (STAGE), of one model (--model), the one that "
+    "publishes client events (--egress), or the one that plans where calls go (--scheduler). Other options are those of `faust worker`, e.g. -l info or --web-port 6067."
 )
 
 
@@ -29,27 +29,39 @@ def worker(
     ] = None,
     model: Annotated[str | None, typer.Option(help="The model whose calls it makes, e.g. judge.")] = None,
     egress: Annotated[bool, typer.Option("--egress", help="Publish client events from Kafka to Redis.")] = False,
+    scheduler: Annotated[bool, typer.Option("--scheduler", help="Plan which LM workers own which partitions.")] = False,
     pipeline: Annotated[str | None, typer.Option(help="The pipeline, where there are several.")] = None,
 ) -> None:
     """Sets ALTO_APP and hands over to `faust -A alto_streams.app worker`."""
     rest = arguments or []
     stage = rest[0] if rest and not rest[0].startswith("-") else None
     options = rest if stage is None else rest[1:]
-    os.environ["ALTO_APP"] = role_of(stage, model, egress, pipeline, load_pipelines(settings().pipelines))
+    known = load_pipelines(settings().pipelines)
+    os.environ["ALTO_APP"] = role_of(stage, model, egress, pipeline, known, scheduler=scheduler)
     settings.cache_clear()
     _faust_worker(options)
 
 
 def role_of(
-    stage: str | None, model: str | None, egress: bool, pipeline: str | None, known: dict[str, Pipeline]
+    stage: str | None,
+    model: str | None,
+    egress: bool,
+    pipeline: str | None,
+    known: dict[str, Pipeline],
+    *,
+    scheduler: bool = False,
 ) -> str:
     """The role for `create_app`.
 
     Raises:
         ConfigError: not exactly one worker is named, or there is none of that name; says those that there are.
     """
-    if (stage is not None) + (model is not None) + egress != 1:
-        raise ConfigError("worker: name one of a stage, --model NAME or --egress; see `alto-streams worker --help`")
+    if (stage is not None) + (model is not None) + egress + scheduler != 1:
+        raise ConfigError(
+            "worker: name one of a stage, --model NAME, --egress or --scheduler; see `alto-streams worker --help`"
+        )
+    if scheduler:
+        return "scheduler"
     if model is not None:
         models = sorted({name for each in known.values() for name in each.models()})
         if model not in models:

@@ -4,7 +4,8 @@
     valkey ─────────┤                                               ├─ all up
     engine ─────────┴─ gateway ─────────────────────────────────────┘
 
-The engine loads its weights while the workers start; an LM worker waits for it by itself.
+The engine loads its weights while the workers start; an LM worker waits for it by itself. Where a model has several LM
+workers there is a scheduler besides; with one there is nothing to plan, and partitions take turns.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def local_cluster(
         parts.append(servers.engine(port, config.engine_slots))
         address = f"openai:http://{HOST}:{port}/v1#{MODEL_NAME}"
         targets = {model: address if target == LOCAL else target for model, target in targets.items()}
-    changes: dict[str, object] = {"models": targets, "host": HOST}
+    policy = config.policy if (lm_workers or workers) > 1 else "round_robin"
+    changes: dict[str, object] = {"models": targets, "host": HOST, "policy": policy}
     if own_broker:
         parts.append(servers.tansu(config.broker))
         changes |= {
@@ -153,6 +155,8 @@ def _workers(
         roles += [(f"{prefix}{stage}", ["worker", stage, *of], each) for stage in pipeline.stages]
         roles.append((f"{prefix}egress", ["worker", "--egress", *of], each))
     roles += [(f"lm-{model}", ["worker", "--model", model], each_model) for model in models]
+    if each_model > 1:
+        roles.append(("scheduler", ["worker", "--scheduler"], 1))
     named = [(name if n == 0 else f"{name}-{n + 1}", command) for name, command, count in roles for n in range(count)]
     ports = [config.worker_port + n for n in range(len(named))] if config.worker_port else free_ports(len(named))
     return [_worker(name, command, port, env, needs) for (name, command), port in zip(named, ports, strict=True)]

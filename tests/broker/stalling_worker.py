@@ -11,8 +11,7 @@ import threading
 from typing import Any
 
 from alto_streams import watch
-from alto_streams.agents.pump import Polled
-from alto_streams.app import pumped
+from alto_streams.agents.pump import Polled, pumped
 from alto_streams.fetching import Fetching
 from alto_streams.settings import settings
 from alto_streams.worker import new_app

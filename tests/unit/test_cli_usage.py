@@ -52,7 +52,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["record", "--out", "x.jsonl", "--from", "tomorrow"], "or offsets: 120, or 0:120,1:98"),
         (["import-trace", "/nowhere.jsonl", "--out", "x.jsonl"], "/nowhere.jsonl: cannot be read"),
         (["diff", "/nowhere.jsonl", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read"),
-        (["worker"], "name one of a stage, --model NAME or --egress"),
+        (["worker"], "name one of a stage, --model NAME, --egress or --scheduler"),
         (["worker", "nonsense"], "answer, claims, queries, evidence, verdict, report"),
         (["worker", "--model", "nonsense"], "chat, judge"),
     ],
@@ -95,6 +95,7 @@ def test_roles() -> None:
     assert role_of("claims", None, False, None, PIPELINES) == "stage:factcheck.claims"
     assert role_of(None, "judge", False, None, PIPELINES) == "model:judge"
     assert role_of(None, None, True, "factcheck", PIPELINES) == "egress:factcheck"
+    assert role_of(None, None, False, None, PIPELINES, scheduler=True) == "scheduler"
     with pytest.raises(ConfigError, match="known: factcheck"):
         role_of("claims", None, False, "other", PIPELINES)
 

@@ -63,13 +63,23 @@ def test_servers_that_run_already_are_used() -> None:
     names = [part.name for part in made.parts]
     assert "tansu" not in names
     assert "valkey" not in names
-    assert {"claims", "claims-2", "lm-judge-2", "egress-2"} <= set(names)
+    assert {"claims", "claims-2", "lm-judge-2", "egress-2", "scheduler"} <= set(names)
     assert made.settings.session_timeout_s == config().session_timeout_s
 
 
 def test_the_embedded_broker_takes_one_worker_a_stage() -> None:
     with pytest.raises(ConfigError, match="takes one; set ALTO_BROKER"):
         cluster(config(), workers=2)
+
+
+def test_several_engines_are_planned_for_and_one_is_not() -> None:
+    several = cluster(config(models=SCRIPTED), own_broker=False, lm_workers=3)
+    (planner,) = [part for part in several.parts if part.name.startswith("scheduler")]
+    assert list(planner.command[3:]) == ["worker", "--scheduler"]
+    assert several.settings.policy == "prompt_aware"
+    one = cluster(config(models=SCRIPTED), own_broker=False, workers=2, lm_workers=1)
+    assert "scheduler" not in {part.name for part in one.parts}
+    assert one.settings.policy == "round_robin"
 
 
 def test_a_child_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

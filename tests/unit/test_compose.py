@@ -58,11 +58,11 @@ def test_its_volumes_are_declared_or_in_the_tree(name: str) -> None:
         assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
 
 
-def test_there_is_one_worker_for_each_stage_and_model_and_the_egress(factcheck: Pipeline) -> None:
+def test_there_is_one_worker_for_each_role(factcheck: Pipeline) -> None:
     workers = sorted(command[2:] for command in commands().values() if command[:2] == ["alto-streams", "worker"])
     stages = [[stage] for stage in factcheck.stages]
     models = [["--model", model] for model in factcheck.models()]
-    assert workers == sorted([*stages, *models, ["--egress"]])
+    assert workers == sorted([*stages, *models, ["--egress"], ["--scheduler"]])
 
 
 def test_the_environment_holds_settings_that_exist(factcheck: Pipeline) -> None:

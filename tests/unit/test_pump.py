@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from alto_streams.agents.lm_pool import Pool
-from alto_streams.agents.pump import Polled, Pump
-from alto_streams.app import pumped
+from alto_streams.agents.pump import Polled, Pump, pumped
 from alto_streams.errors import Fenced
 from alto_streams.handover import Taker
 from alto_streams.records import Call, Home, Work, encode
