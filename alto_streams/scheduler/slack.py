@@ -9,6 +9,7 @@ from __future__ import annotations
 from alto_streams.scheduling import ClassForecast
 
 PATIENCE_MS = 30_000  # a call without a deadline waits as if it had to begin so long after it came
+ROOM = 0.25  # of an engine's slots: with fewer in use it sheds nothing
 QUICKEST = 0.7  # of the expected time, what a quick call and the rest of its request take
 
 
@@ -24,6 +25,15 @@ def is_hopeless(latest_ms: int | None, deadline_ms: int | None, at_ms: int, quic
     if latest_ms is None or deadline_ms is None:
         return False
     return at_ms + quickest * (deadline_ms - latest_ms) > deadline_ms
+
+
+def has_room(running: int, slots: int) -> bool:
+    """Whether an engine tries even what seems hopeless.
+
+    Nobody needs the place; and if no call of a class were made, what is known of it would never change. It may have
+    been learned in an overload that has passed.
+    """
+    return running < ROOM * slots
 
 
 def rank(latest_ms: int | None, deadline_ms: int | None, arrived_ms: int, at_ms: int) -> float:
