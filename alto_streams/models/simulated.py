@@ -11,7 +11,7 @@ import heapq
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -31,6 +31,12 @@ class Timing:
     max_running: int = 64
     max_prefill: int = 2048
     prefixes: int | None = None
+
+    def at_speed(self, speed: float) -> Timing:
+        """That of an engine so many times as fast."""
+        return replace(
+            self, base_s=self.base_s / speed, running_s=self.running_s / speed, prefill_s=self.prefill_s / speed
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,11 @@ class Batch:
     def running(self) -> int:
         """Calls in the batch."""
         return len(self._running) + len(self._marked)
+
+    @property
+    def cached(self) -> list[str]:
+        """The prompt classes whose prefixes are cached, the one that was used last at the end."""
+        return list(self._cached)
 
     def submit(self, key: Hashable, job: Job, priority: float = 0.0, marks: Sequence[int] = ()) -> None:
         """Let a call wait for admission: the lowest priority first, then first come, first served.

@@ -1,10 +1,8 @@
 """A whole deployment of a pipeline in virtual time: the product's own decisions, with no broker and no clock around."""
 
-from alto_streams.simulator.placing import EngineLoad as EngineLoad
-from alto_streams.simulator.placing import Place as Place
-from alto_streams.simulator.placing import least_calls as least_calls
 from alto_streams.simulator.run import simulate as simulate
 from alto_streams.simulator.virtual import SimulationError as SimulationError
 from alto_streams.simulator.words import Outcome as Outcome
 from alto_streams.simulator.words import SimulatedRequest as SimulatedRequest
 from alto_streams.simulator.words import SimulatedSystem as SimulatedSystem
+from alto_streams.simulator.words import Watch as Watch

@@ -19,6 +19,7 @@ class Clock:
     def __init__(self) -> None:
         self.now_s = 0.0
         self._events: list[tuple[float, bool, int, Happens, tuple[Any, ...]]] = []
+        self._beats = 0  # of the events, those that come by themselves
         self._ready: deque[tuple[Happens, tuple[Any, ...]]] = deque()
         self._order = 0
 
@@ -36,13 +37,28 @@ class Clock:
         self._order += 1
         heapq.heappush(self._events, (max(at_s, self.now_s), last, self._order, happens, args))
 
+    def every(self, period_s: float, happens: Happens) -> None:
+        """From now on, again and again; but that alone is not taken for something that is left to happen."""
+
+        def beat() -> None:
+            self._beats -= 1
+            happens()
+            begin()
+
+        def begin() -> None:
+            self._beats += 1
+            self.at(self.now_s + period_s, beat)
+
+        self.soon(happens)
+        begin()
+
     def run(self, until: Callable[[], object]) -> bool:
         """Let things happen until this is so. False: nothing is left to happen, and it is not."""
         ready, events = self._ready, self._events
         while not until():
             if ready:
                 happens, args = ready.popleft()
-            elif events:
+            elif len(events) > self._beats:
                 self.now_s, _, _, happens, args = heapq.heappop(events)
             else:
                 return False
@@ -53,6 +69,7 @@ class Clock:
         """Let nothing of what is set happen."""
         self._events.clear()
         self._ready.clear()
+        self._beats = 0
 
 
 class Logs:

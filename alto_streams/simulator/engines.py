@@ -1,218 +1,263 @@
-"""The engines, with the workers in front of them: work items become runs, whose text goes to the calls' homes."""
+"""An engine, with the worker in front of it: work items wait in the order of their slack, run, and are reported."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from alto_streams.agents.coalesce import Coalescer, Gathered
-from alto_streams.ancestry import is_under
-from alto_streams.models.protocol import CallRejected, Piece
-from alto_streams.models.scripted import script_parts
-from alto_streams.models.simulated import Batch, Job, token_count
-from alto_streams.records import Cancelled, Chunk, ControlRecord, End, Ended, Status, Work, decoder, encode
-from alto_streams.resume import finished
+import msgspec
+
+from alto_streams.models.protocol import CallRejected
+from alto_streams.models.simulated import Batch
+from alto_streams.records import End, Status, Work
+from alto_streams.scheduler.slack import has_room, is_hopeless, rank
+from alto_streams.scheduling import ClassReport, EngineReport, Load
 from alto_streams.simulator.clock import Clock, Logs
-from alto_streams.simulator.placing import EngineLoad
-from alto_streams.simulator.words import SimulatedSystem
-from alto_streams.tables.placing import Ask, Placed
+from alto_streams.simulator.runs import Run, Text, Writer
+from alto_streams.simulator.words import MODEL, SimulatedSystem, Watch
 
-QUIET_S = 5.0  # a worker with nothing to say for so long tells the home that it is there
 LOOK_S = 1.0  # how often a worker looks at the clock
-MOST_PLANS = 10_000
-
-_decode_work = decoder(Work)
-_decode_control: Callable[[bytes], ControlRecord] = decoder(ControlRecord)  # type: ignore[arg-type]
 
 
-class _Plan(NamedTuple):
-    """What a run writes, token by token, how it ends, and at which tokens its worker is told."""
+class Item(msgspec.Struct, eq=False):
+    """A work item at a worker. `taken`: how many steps its engine had made, and with how many calls, as it began."""
 
-    parts: list[str]
-    ending: str
-    marks: Sequence[int]
+    work: Work
+    prompt_class: str
+    partition: int
+    at_ms: int
+    run: Run | None = None
+    begun_s: float = 0.0
+    first_s: float | None = None
+    taken: tuple[int, int] = (0, 0)
+    is_over: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Of its call, within its request."""
+        return self.work.stage, self.work.path
 
-class Engines:
-    """All engines of a deployment; each is a partition of every stage's work topic."""
+    @property
+    def tokens(self) -> int:
+        """What it is expected to take."""
+        return self.work.receipt.work if self.work.receipt else 0
 
-    def __init__(self, clock: Clock, logs: Logs, pipeline: str, system: SimulatedSystem) -> None:
-        self._clock, self._logs, self._pipeline, self._system = clock, logs, pipeline, system
-        self._batches = [Batch(system.timing) for _ in range(system.engines)]
-        self._loads = [EngineLoad() for _ in self._batches]
-        self._stepping = [False for _ in self._batches]
-        self._looked_s = [0.0 for _ in self._batches]
-        self._running: list[dict[_Run, None]] = [{} for _ in self._batches]
-        self._runs: dict[str, dict[tuple[str, str], _Run]] = {}
-        self._cancelled: dict[str, list[Cancelled]] = {}
-        self._plans: dict[tuple[object, ...], tuple[object, _Plan]] = {}
-        self._begun = 0
-
-    def place(self, ask: Ask) -> Placed:
-        """Which engine takes an attempt: what every home asks as it dispatches."""
-        engine = self._system.place(ask.stage, ask.request, ask.path, ask.attempt, self._loads)
-        self._loads[engine].calls += 1
-        return Placed(engine)
-
-    def over(self, request: str, path: str) -> None:
-        """Nothing: an engine is told by its own calls what it has."""
-
-    def forget(self, request: str) -> None:
-        """Nothing, as above."""
-
-    def take(self, engine: int, offset: int, at_ms: int, value: bytes) -> None:
-        """A work item has come to an engine's worker."""
-        work = _decode_work(value)
-        if any(_covers(scope, work.stage, work.path) for scope in self._cancelled.get(work.request, ())):
-            self._loads[engine].calls -= 1
-            return
-        self._begun += 1
-        run = _Run(work, engine, f"run-{self._begun}", self._clock, self._logs)
-        prompt_class = f"{self._pipeline}.{work.stage}"
-        try:
-            job, marks = self._job(run, work, prompt_class)
-        except CallRejected as error:
-            self._loads[engine].calls -= 1
-            run.finish(End(Status.FAILED, "rejected", error.cause))
-            return
-        self._runs.setdefault(work.request, {})[work.stage, work.path] = run
-        self._running[engine][run] = None
-        self._batches[engine].submit(run, job, marks=marks)
-        if not self._stepping[engine]:
-            self._stepping[engine] = True
-            self._clock.at(self._clock.now_s, self._step, engine, last=True)
-
-    def control(self, partition: int, offset: int, at_ms: int, value: bytes) -> None:
-        """What is over is aborted."""
-        record = _decode_control(value)
-        runs = self._runs.get(record.request, {})
-        if isinstance(record, Ended):
-            run = runs.get((record.stage, record.path))
-            if run is not None and run.work.attempt <= record.attempt:
-                self._abort(run)
-            return
-        self._cancelled.setdefault(record.request, []).append(record)
-        for run in [run for (stage, path), run in runs.items() if _covers(record, stage, path)]:
-            self._abort(run)
-
-    def _job(self, run: _Run, work: Work, prompt_class: str) -> tuple[Job, Sequence[int]]:
-        """What a work item costs, and at which tokens its worker is told. Raises `CallRejected`."""
-        ended = finished(work.call, work.prefix)
-        plan = _Plan([], ended or "stop", [])
-        if ended is None:
-            text = self._system.script(prompt_class, work.call)
-            if text is None:
-                raise CallRejected(f"nothing is recorded for this call of prompt class {prompt_class!r}")
-            plan = self._plan(text, work, prompt_class)
-        run.plan = plan
-        fixed, own = self._system.lengths(prompt_class, work.call)
-        own += token_count(work.prefix) if work.prefix else 0
-        run.prompt_tokens = fixed + own
-        return Job(prompt_class, fixed, own, max(1, len(plan.parts))), plan.marks
-
-    def _plan(self, text: str | Sequence[str], work: Work, prompt_class: str) -> _Plan:
-        """How a run writes what is recorded; the same recording is cut once."""
-        call = work.call
-        key = (id(text), work.prefix, work.flush, call.max_tokens, *call.stop)
-        known, plan = self._plans.get(key, (None, None))
-        if plan is None or known is not text:
-            parts, ending = script_parts(text, call, work.prefix, prompt_class)
-            plan = _Plan(parts, ending, _marks(parts, work.flush))
-            if len(self._plans) >= MOST_PLANS:
-                self._plans.clear()
-            self._plans[key] = (text, plan)
-        return plan
-
-    def _step(self, engine: int) -> None:
-        length = self._batches[engine].begin()
-        self._loads[engine].running = self._batches[engine].running
-        if length is None:
-            self._stepping[engine] = False
-        else:
-            self._clock.at(self._clock.now_s + length, self._finish, engine)
-
-    def _finish(self, engine: int) -> None:
-        for progress in self._batches[engine].finish():
-            run: Any = progress.key
-            run.reach(progress.done, progress.last)
-            if progress.last:
-                self._forget(run)
-                run.finish(None)
-        if self._clock.now_s - self._looked_s[engine] > LOOK_S:
-            self._looked_s[engine] = self._clock.now_s
-            for run in self._running[engine]:
-                run.look()
-        # What follows from these tokens at this very moment is in time for the next step.
-        self._clock.at(self._clock.now_s, self._step, engine, last=True)
-
-    def _abort(self, run: _Run) -> None:
-        self._batches[run.engine].abort(run)
-        self._forget(run)
-
-    def _forget(self, run: _Run) -> None:
-        self._loads[run.engine].calls -= 1
-        del self._running[run.engine][run]
-        runs = self._runs[run.work.request]
-        del runs[run.work.stage, run.work.path]
-        if not runs:
-            del self._runs[run.work.request]
+    @property
+    def latest_ms(self) -> int | None:
+        """When it has to begin for its request to end in time."""
+        return self.work.receipt.latest_ms if self.work.receipt else None
 
 
-class _Run:
-    """One run of one attempt: what a worker appends to the call's home."""
+class Worker:
+    """Takes work items of the partitions that it owns. `shed` is told of a request that cannot end in time."""
 
-    def __init__(self, work: Work, engine: int, name: str, clock: Clock, logs: Logs) -> None:
-        self.work, self.engine = work, engine
-        self.plan = _Plan([], "stop", [])
-        self.prompt_tokens = 0
-        self._name, self._clock, self._logs = name, clock, logs
-        self._coalescer = Coalescer(work.flush)
-        self._done = self._seq = 0
-        self._told_s = clock.now_s
+    def __init__(
+        self,
+        number: int,
+        clock: Clock,
+        logs: Logs,
+        system: SimulatedSystem,
+        writer: Writer,
+        watch: Watch,
+        shed: Callable[[str], object],
+    ) -> None:
+        speed = system.speeds[number] if number < len(system.speeds) else 1.0
+        self.name, self._timing = f"engine-{number}", system.timing.at_speed(speed)
+        self._clock, self._logs, self._writer, self._watch, self._shed = clock, logs, writer, watch, shed
+        self._batch = Batch(self._timing)
+        self._waiting: list[tuple[float, int, Item]] = []
+        self._fresh: list[Item] = []
+        self._held: dict[str, dict[tuple[str, str], Item]] = {}
+        self._work: dict[str, int] = {}
+        self._classes: dict[str, ClassReport] = {}
+        self._paces: list[tuple[float, float]] = []
+        self._order = self._begun = self._count = self._steps = self._beside = 0
+        self._looked_s = 0.0
+        self._stepping = False
+        self.is_paused = self.is_lost = False
 
-    def reach(self, done: int, last: bool) -> None:
-        """So many of its tokens are there; the last go with the end."""
-        new = self.plan.parts[self._done : done]
-        piece = Piece("".join(new), count=len(new))
-        if last:
-            self._coalescer.hold(piece)
-        elif new:
-            self._add(piece)
-        self._done = done
+    @property
+    def held(self) -> list[Item]:
+        """All that it has not finished, in the order in which it came."""
+        return [item for items in self._held.values() for item in items.values()]
 
-    def look(self) -> None:
-        """Tell the home that it goes on, if that has heard nothing for a while: a line is long, or the engine slow."""
-        if self._clock.now_s - self._told_s > QUIET_S:
-            self._chunk(Gathered(), None)
+    def take(self, item: Item) -> None:
+        """A work item has come. One that it has already, or a newer attempt of, is dropped."""
+        known = self._held.get(item.work.request, {}).get(item.key)
+        if known is not None:
+            if known.work.attempt >= item.work.attempt:
+                return
+            self.drop(known)
+        self._held.setdefault(item.work.request, {})[item.key] = item
+        sender = item.work.receipt.sender if item.work.receipt else ""
+        self._work[sender] = self._work.get(sender, 0) + item.tokens
+        self._count += 1
+        self._report(item.prompt_class, arrived=1)
+        self._queue(item)
+        self.wake()
 
-    def finish(self, refused: End | None) -> None:
-        """It has ended; or it never began, since the engine refuses the call."""
-        end = refused or End(
-            Status.OK, self.plan.ending, prompt_tokens=self.prompt_tokens, output_tokens=len(self.plan.parts)
+    def drop(self, item: Item) -> None:
+        """It is over, or another worker's now."""
+        if item.run is not None:
+            self._batch.abort(item)
+        self._forget(item)
+
+    def over(self, request: str, covers: Callable[[Item], bool]) -> None:
+        """These work items of a request are over: whatever runs of them is aborted."""
+        for item in list(self._held.get(request, {}).values()):
+            if covers(item):
+                self.drop(item)
+
+    def wake(self) -> None:
+        """Begin the next step, unless one is under way."""
+        if not (self._stepping or self.is_lost):
+            self._stepping = True
+            self._clock.at(self._clock.now_s, self._step, last=True)
+
+    def load(self, owned: dict[str, list[int]]) -> Load:
+        """What it holds now."""
+        running, work = self._batch.running, {sender: work for sender, work in self._work.items() if work}
+        warm = self._batch.cached
+        return Load(self.name, self._clock.now_ms, running, self._count - running, work, warm, owned)
+
+    def report(self, span_s: float) -> EngineReport:
+        """What it saw since the last report."""
+        classes, self._classes = list(self._classes.values()), {}
+        paces, self._paces = self._paces, []
+        running, work = self._batch.running, sum(self._work.values())
+        return EngineReport(
+            MODEL,
+            self.name,
+            self.name,
+            self._clock.now_ms,
+            span_s,
+            self._timing.max_running,
+            running,
+            self._count - running,
+            work,
+            classes,
+            paces,
         )
-        self._chunk(self._coalescer.rest(), end)
 
-    def _add(self, piece: Piece) -> None:
-        due = self._coalescer.add(piece, int(self._clock.now_s * 1000))
-        if due is not None:
-            self._chunk(due, None)
+    def _queue(self, item: Item) -> None:
+        self._order += 1
+        heapq.heappush(self._waiting, (self._rank(item), self._order, item))
 
-    def _chunk(self, held: Gathered, end: End | None) -> None:
-        work = self.work
-        where = (work.request, work.path, work.attempt, self._name, self._seq)
-        self._seq += 1
-        self._append(encode(Chunk(*where, held.text, held.count, held.tokens or None, held.logprobs or None, end)))
+    def _rank(self, item: Item) -> float:
+        return rank(item.latest_ms, item.work.context.deadline_ms, item.at_ms, self._clock.now_ms)
 
-    def _append(self, value: bytes) -> None:
-        self._told_s = self._clock.now_s
-        self._logs.append(self.work.home.topic, value, self.work.home.partition)
+    def _fill(self) -> None:
+        """Give the engine what it has slots for: the rest can still be put in another order, or move."""
+        batch, waiting = self._batch, self._waiting
+        while waiting and batch.running + batch.waiting < self._timing.max_running:
+            ranked, _, item = heapq.heappop(waiting)
+            if item.is_over:
+                continue
+            if self._rank(item) > ranked:
+                self._queue(item)
+                continue
+            context, now_ms = item.work.context, self._clock.now_ms
+            may_shed = context.shed and not has_room(batch.running + batch.waiting, self._timing.max_running)
+            if may_shed and is_hopeless(item.latest_ms, context.deadline_ms, now_ms):
+                self._forget(item)
+                self._shed(item.work.request)
+            elif context.deadline_ms is not None and context.deadline_ms < now_ms:
+                self._forget(item)
+            else:
+                self._begin(item)
 
+    def _begin(self, item: Item) -> None:
+        self._begun += 1
+        name = f"{self.name}-run-{self._begun}"
+        try:
+            job, text = self._writer.job(item.work, item.prompt_class)
+        except CallRejected as error:
+            self._forget(item)
+            refused = End(Status.FAILED, "rejected", error.cause)
+            Run(item.work, name, None, Text([], "", []), self._clock, self._logs).finish(refused)
+            return
+        item.run = Run(item.work, name, job, text, self._clock, self._logs)
+        item.begun_s, item.taken = self._clock.now_s, (self._steps, self._beside)
+        self._fresh.append(item)
+        self._batch.submit(item, job, marks=text.marks)
 
-def _marks(parts: Sequence[str], flush: str) -> Sequence[int]:
-    """The tokens at which a worker may have something to say: where nothing but whole lines are published, those that
-    end a line; else every one."""
-    return [n for n, part in enumerate(parts, 1) if n == len(parts) or "\n" in part] if flush == "line" else ()
+    def _step(self) -> None:
+        if self.is_lost:
+            return
+        if not self.is_paused:
+            self._fill()
+        length = self._batch.begin()
+        if length is None:
+            self._stepping = False
+            return
+        self._steps += 1
+        self._beside += self._batch.running - 1
+        self._clock.at(self._clock.now_s + length, self._finish)
 
+    def _finish(self) -> None:
+        if self.is_lost:
+            return
+        for item in self._fresh:
+            item.first_s = self._clock.now_s
+        self._fresh.clear()
+        for progress in self._batch.finish():
+            ran: Any = progress.key
+            ran.run.reach(progress.done, progress.last)
+            if progress.last:
+                self._forget(ran)
+                self._ended(ran, progress.cached)
+                ran.run.finish()
+        if self._clock.now_s - self._looked_s > LOOK_S:
+            self._looked_s = self._clock.now_s
+            for item in self.held:
+                if item.run is not None:
+                    item.run.look()
+        # What follows from these tokens at this very moment is in time for the next step.
+        self._clock.at(self._clock.now_s, self._step, last=True)
 
-def _covers(scope: Cancelled, stage: str, path: str) -> bool:
-    return (not scope.stages or stage in scope.stages) and is_under(path, scope.path)
+    def _ended(self, item: Item, cached: int) -> None:
+        run, now_s = item.run, self._clock.now_s
+        if run is None or run.job is None:
+            return
+        read = run.job.prefix + run.job.own
+        first_s, call_s = (item.first_s or now_s) - item.begun_s, now_s - item.begun_s
+        self._report(item.prompt_class, 0, 1, read, cached, cached, [run.output], first_s, call_s)
+        steps, beside = item.taken
+        if self._steps > steps and run.output:
+            self._paces.append(((self._beside - beside) / (self._steps - steps), call_s / run.output))
+        self._watch.ended(now_s, self.name, item.prompt_class, run.job.prefix, cached)
+
+    def _report(
+        self,
+        prompt_class: str,
+        arrived: int = 0,
+        ended: int = 0,
+        prompt: int = 0,
+        cached: int = 0,
+        most: int = 0,
+        outputs: Iterable[int] = (),
+        first_s: float = 0.0,
+        call_s: float = 0.0,
+    ) -> None:
+        known = self._classes.get(prompt_class) or ClassReport(prompt_class)
+        self._classes[prompt_class] = ClassReport(
+            prompt_class,
+            known.arrived + arrived,
+            known.ended + ended,
+            known.prompt_tokens + prompt,
+            known.cached_tokens + cached,
+            max(known.cached_most, most),
+            [*known.output_tokens, *outputs],
+            known.first_token_s + first_s,
+            known.call_s + call_s,
+        )
+
+    def _forget(self, item: Item) -> None:
+        items = self._held[item.work.request]
+        del items[item.key]
+        if not items:
+            del self._held[item.work.request]
+        item.is_over = True
+        self._count -= 1
+        self._work[item.work.receipt.sender if item.work.receipt else ""] -= item.tokens

@@ -7,19 +7,27 @@ from collections.abc import Iterable, Iterator
 
 from alto_streams import topic_names
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Context, Raw, Request, encode
+from alto_streams.records import Cancel, Context, Raw, Request, Status, decoder, encode
 from alto_streams.request_ids import request_id_at
+from alto_streams.scheduler.admission import Admission
 from alto_streams.simulator.clients import Clients
 from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
-from alto_streams.simulator.engines import Engines
+from alto_streams.simulator.fleet import Fleet
 from alto_streams.simulator.homes import Home
+from alto_streams.simulator.schedulers import Scheduling
 from alto_streams.simulator.virtual import SimulationError
-from alto_streams.simulator.words import Outcome, SimulatedRequest, SimulatedSystem
+from alto_streams.simulator.words import NoWatch, Outcome, SimulatedRequest, SimulatedSystem, Watch
 from alto_streams.topology import REQUEST
+
+_decode = decoder(Request)
 
 
 def simulate(
-    pipeline: Pipeline, requests: Iterable[SimulatedRequest], system: SimulatedSystem, seed: int = 1
+    pipeline: Pipeline,
+    requests: Iterable[SimulatedRequest],
+    system: SimulatedSystem,
+    seed: int = 1,
+    watch: Watch | None = None,
 ) -> Iterator[Outcome]:
     """Run requests through a deployment in virtual time; yields each one's outcome as it ends, in that order.
 
@@ -30,7 +38,7 @@ def simulate(
         SimulationError: a map function needs what has no virtual time, or a request never ends.
         ValueError: two requests have the same number, or one has none that an id may hold.
     """
-    world = _World(pipeline, system, seed)
+    world = _World(pipeline, system, seed, watch or NoWatch())
     world.expect(requests)
     drawn = random.getstate()
     try:
@@ -50,18 +58,18 @@ def simulate(
 
 
 class _World:
-    def __init__(self, pipeline: Pipeline, system: SimulatedSystem, seed: int) -> None:
+    def __init__(self, pipeline: Pipeline, system: SimulatedSystem, seed: int, watch: Watch) -> None:
         self._pipeline, root = pipeline, pipeline.root
         self._clock = clock = Clock()
         self._logs = logs = Logs(clock, system.hop_s)
         self._clients = Clients(pipeline, clock)
-        engines = Engines(clock, logs, pipeline.name, system)
-        self._homes = [Home(pipeline, name, clock, logs, engines, system, seed) for name in pipeline.stages]
-        for model_stages in pipeline.models().values():
-            for name in model_stages:
-                logs.read(topic_names.work_topic(pipeline.name, name), engines.take)
-        logs.read(topic_names.control_topic(pipeline.name), engines.control)
+        fleet = Fleet(clock, logs, pipeline, system, watch)
+        scheduling = Scheduling(clock, fleet, pipeline, system, watch, seed)
+        self._homes = [
+            Home(pipeline, name, clock, logs, scheduling.placing(name), system, seed) for name in pipeline.stages
+        ]
         logs.read(topic_names.results_topic(pipeline.name), self._clients.take)
+        self._admission = Admission()
         self._requests = topic_names.requests_topic(pipeline.name)
         logs.read(self._requests, self._let_in)
         takers = [name for name, stage in pipeline.stages.items() if name == root or stage.node.takes(REQUEST)]
@@ -90,7 +98,9 @@ class _World:
                 "function waits for something that never comes"
             )
         self._coming -= 1
-        return done.popleft()
+        outcome = done.popleft()
+        self._admission.ended(outcome.request, outcome.status is Status.OK)
+        return outcome
 
     def end(self) -> None:
         """Unwind what still runs."""
@@ -100,9 +110,19 @@ class _World:
 
     def _send(self, name: str, sent: SimulatedRequest) -> None:
         self._clients.expect(name, sent)
-        request = Request(name, self._pipeline.name, Raw(sent.input), Context(sent.mode))
+        request = Request(name, self._pipeline.name, Raw(sent.input), _context(sent))
         self._logs.append(self._requests, encode(request))
 
     def _let_in(self, partition: int, offset: int, at_ms: int, value: bytes) -> None:
+        request = _decode(value)
+        if request.context.shed and not self._admission.admit(request.id):
+            told = Cancel(request.id, "", Status.SHED, "too many requests are under way")
+            self._logs.append(topic_names.home_topic(self._pipeline.name, self._pipeline.root), encode(told))
+            return
         for topic in self._takers:
             self._logs.append(topic, value)
+
+
+def _context(sent: SimulatedRequest) -> Context:
+    deadline_ms = None if sent.deadline_s is None else EPOCH_MS + int((sent.at_s + sent.deadline_s) * 1000)
+    return Context(sent.mode, deadline_ms, sent.shed)

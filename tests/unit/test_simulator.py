@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,14 +14,8 @@ from alto_streams.parsers import JsonLines, Lines
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.records import Call, Message, Mode, Status
 from alto_streams.request_ids import created_ms, request_id_at
-from alto_streams.simulator import (
-    EngineLoad,
-    SimulatedRequest,
-    SimulatedSystem,
-    SimulationError,
-    least_calls,
-    simulate,
-)
+from alto_streams.scheduling import Plan
+from alto_streams.simulator import SimulatedRequest, SimulatedSystem, SimulationError, simulate
 from alto_streams.tables.calls import Limits
 
 
@@ -171,8 +164,10 @@ def test_draws_belong_to_a_call_and_not_to_its_moment() -> None:
 
 
 def test_each_hop_takes_its_time() -> None:
+    alike = Timing(running_s=0.0, prefill_s=0.0)  # so that it does not matter who runs beside whom
     at_once, later = (
-        next(simulate(pipeline_with(Instant), some(1), SimulatedSystem(script, hop_s=hop_s))) for hop_s in (0.0, 0.1)
+        next(simulate(pipeline_with(Instant), some(1), SimulatedSystem(script, timing=alike, hop_s=hop_s)))
+        for hop_s in (0.0, 0.1)
     )
     # The request, the same to the first home, a work item, its chunk, and the event.
     assert later.ttft_s == pytest.approx((at_once.ttft_s or 0) + 5 * 0.1)
@@ -216,21 +211,6 @@ def test_a_slow_engine_is_not_taken_for_a_silent_one() -> None:
     assert outcome.done_s == pytest.approx(12 * 15, rel=0.01)  # tokens: five of the points, ten of the last verdict
 
 
-def test_a_policy_decides_which_engine_takes_a_call() -> None:
-    seen: list[list[int]] = []
-
-    def last(stage: str, request: str, path: str, attempt: int, loads: Any) -> int:
-        seen.append([each.calls for each in loads])
-        return len(loads) - 1
-
-    one = list(simulate(pipeline_with(Instant), some(), SimulatedSystem(script, engines=1)))
-    four = list(simulate(pipeline_with(Instant), some(), SimulatedSystem(script, engines=4, place=last)))
-    assert one == four
-    assert {tuple(loads[:3]) for loads in seen} == {(0, 0, 0)}
-    assert max(loads[3] for loads in seen) > 1
-    assert least_calls("s", "r", "", 1, [EngineLoad(0, 2), EngineLoad(1, 1), EngineLoad(0, 1)]) == 1
-
-
 def test_ids_tell_time_and_number() -> None:
     names = [request_id_at(1_767_225_600_123, number) for number in (0, 1, (1 << 62) - 1)]
     assert len(set(names)) == 3
@@ -242,3 +222,40 @@ def test_ids_tell_time_and_number() -> None:
 def test_a_number_belongs_to_one_request() -> None:
     with pytest.raises(ValueError, match="number 0"):
         list(simulate(pipeline_with(), [*some(1), *some(1)], SimulatedSystem(script)))
+
+
+def test_a_slow_engine_gets_less_and_a_lost_one_loses_nothing() -> None:
+    ended: dict[str, int] = {}
+    plans: list[tuple[float, str]] = []
+
+    class Seen:
+        def ended(self, at_s: float, worker: str, prompt_class: str, prefix: int, cached: int) -> None:
+            ended[worker] = ended.get(worker, 0) + 1
+
+        def planned(self, at_s: float, plan: Plan) -> None:
+            plans.append((at_s, plan.cause))
+
+    slow = SimulatedSystem(script, hop_s=0.01, policy="prompt_aware", speeds=(1.0, 1.0, 1.0, 0.25))
+    requests = some(800)
+    assert {each.status for each in simulate(pipeline_with(), requests, slow, watch=Seen())} == {Status.OK}
+    assert ended["engine-3"] < 0.5 * ended["engine-0"]
+    plans.clear()
+    lossy = SimulatedSystem(script, hop_s=0.01, policy="prompt_aware", session_s=5.0, lost=((0, 20.0),))
+    outcomes = list(simulate(pipeline_with(), requests, lossy, watch=Seen()))
+    assert {each.result for each in outcomes} == {b'{"good":[true,true,true],"failures":0}'}
+    assert len(outcomes) == len(requests)
+    lost_s = next(at_s for at_s, cause in plans if cause == "lost engine-0")
+    assert lost_s <= 20.0 + 5.0 + 1.0
+
+
+def test_under_overload_shedding_keeps_requests_in_time() -> None:
+    slow = SimulatedSystem(script, hop_s=0.01, engines=1, timing=Timing(base_s=0.1, running_s=0.0, max_running=8))
+    shed = [SimulatedRequest(n, n * 0.25, b'{"text": "a"}', deadline_s=4.0, shed=True) for n in range(160)]
+    outcomes = list(simulate(pipeline_with(), shed, slow))
+    assert len(outcomes) == len(shed)
+    statuses = [each.status for each in outcomes]
+    assert statuses.count(Status.SHED) > 20
+    assert all(each.done_s < 4.1 for each in outcomes)
+    kept = [SimulatedRequest(n, n * 0.25, b'{"text": "a"}') for n in range(160)]
+    in_time = [each for each in simulate(pipeline_with(), kept, slow) if each.done_s <= 4.0]
+    assert statuses.count(Status.OK) > 1.5 * len(in_time)
