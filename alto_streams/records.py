@@ -18,6 +18,9 @@ from typing import Literal
 
 from msgspec import Raw as Raw
 
+from alto_streams.calls import Call as Call
+from alto_streams.calls import Message as Message
+from alto_streams.calls import TokenLogprob as TokenLogprob
 from alto_streams.codec import Poison as Poison
 from alto_streams.codec import Wire as Wire
 from alto_streams.codec import decoder as decoder
@@ -98,13 +101,6 @@ class Start(Wire, frozen=True, tag="start"):
     path: str
     attempt: int
     run: str
-
-
-class TokenLogprob(Wire, frozen=True):
-    """One generated token with the log-probabilities of its likeliest alternatives, itself included."""
-
-    token: str
-    top: dict[str, float]
 
 
 class End(Wire, frozen=True):
@@ -189,31 +185,6 @@ class Forget(Wire, frozen=True, tag="forget"):
 
 
 HomeRecord = Request | Items | Start | Chunk | Result | Timer | Cancel | Retract | Forget
-
-
-class Message(Wire, frozen=True):
-    """One turn of a chat."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-class Call(Wire, frozen=True):
-    """One LM call, as any engine understands it. The part that all calls of a prompt class share comes first.
-
-    `subject` names what the call is about; a recording is looked up by it. `choices` asks for exactly one of these
-    texts; `grammar` is GBNF; `logprobs` asks for that many alternatives per token.
-    """
-
-    messages: list[Message]
-    max_tokens: int
-    subject: str = ""
-    temperature: float = 0.0
-    seed: int | None = None
-    stop: list[str] = []
-    grammar: str | None = None
-    choices: list[str] | None = None
-    logprobs: int = 0
 
 
 class Home(Wire, frozen=True):
