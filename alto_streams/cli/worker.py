@@ -12,7 +12,8 @@ from alto_streams.settings import ConfigError, settings
 
 USAGE = (
     "Start one worker on any Kafka (ALTO_BROKER): of one stage (STAGE), of one model (--model), the one that "
-    "publishes client events (--egress), or the one that plans where calls go (--scheduler). Other options are those of `faust worker`, e.g. -l info or --web-port 6067."
+    "publishes client events (--egress), or the one that plans where calls go (--scheduler). Other options are those "
+    "of `faust worker`, e.g. -l info or --web-port 6067."
 )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from alto_streams.agents import topic_admin
+from alto_streams.agents.placing import follows_plans
 from alto_streams.local import forks, ping, servers
 from alto_streams.local.ports import check_free, free_ports
 from alto_streams.local.supervisor import Part
@@ -70,7 +71,7 @@ def local_cluster(
     """
     if own_broker and workers > 1:
         raise ConfigError(
-            f"{workers} workers per stage: the embedded broker takes one; set ALTO_BROKER to an Apache Kafka"
+            f"{workers} workers per stage: the embedded broker takes one; set ALTO_BROKER to Apache Kafka"
         )
     models = sorted({model for pipeline in pipelines.values() for model in pipeline.models()})
     targets = {model: config.models.get(model, LOCAL) for model in models}
@@ -155,7 +156,7 @@ def _workers(
         roles += [(f"{prefix}{stage}", ["worker", stage, *of], each) for stage in pipeline.stages]
         roles.append((f"{prefix}egress", ["worker", "--egress", *of], each))
     roles += [(f"lm-{model}", ["worker", "--model", model], each_model) for model in models]
-    if each_model > 1:
+    if follows_plans(config):
         roles.append(("scheduler", ["worker", "--scheduler"], 1))
     named = [(name if n == 0 else f"{name}-{n + 1}", command) for name, command, count in roles for n in range(count)]
     ports = [config.worker_port + n for n in range(len(named))] if config.worker_port else free_ports(len(named))
