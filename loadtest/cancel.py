@@ -82,10 +82,11 @@ def measure(requests: int, *, items: bool = True) -> dict[str, Any]:
 
 async def _run(folder: Path, requests: int, items: bool) -> dict[str, Any]:
     engine, figures = SlowEngine(fanout.lines_of), dict[str, Any]()
+    still: dict[str, Any] = {"policy": "round_robin"}  # a plan would move calls, and their streams would begin anew
     async with engine.serving() as url:
         models = {fanout.MODEL: f"openai:{url}#slow"}
         async with (
-            system(folder, "loadtest.fanout", models, workers=WORKERS, engine_slots=SLOTS) as running,
+            system(folder, "loadtest.fanout", models, workers=WORKERS, engine_slots=SLOTS, **still) as running,
             Client([running.gateway]) as client,
         ):
             await _whole(client, engine, WARM_UP, "warm-up", Seen())  # broker and workers are slow at first
