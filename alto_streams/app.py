@@ -181,7 +181,8 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
         app.watch.excuse, app.watch.moves = lambda: agent.waits_for, lambda: agent.moves
         pool = Pool(agent, slots, app.sender.send_all, app.consumer, tally, roots=roots, owned_ms=owned_ms)
         shed.set_function(lambda: pool.shed)
-        reports = Reports(tally, app.sender.send, model, worker, engine.name, slots)
+        send, session_s = app.sender.send, config.session_timeout_s
+        reports = Reports(tally, send, model, worker, engine.name, slots, session_s=session_s)
         loads = LoadWriter(tally, config, model, worker, lambda: _owned_work(app))
         try:
             await control.start()

@@ -25,7 +25,8 @@ from alto_streams.topic_names import engines_topic
 
 log = logging.getLogger(__name__)
 
-REPORT_S, HEARTBEAT_S = 1.0, 5.0
+REPORT_S = 1.0
+QUIET = 0.4  # of the session timeout: however idle, it reports twice before it counts as lost (scheduler.LOST)
 WRITE_S, IDLE_S = 0.1, 1.0
 WITHIN_S = 0.5  # for Redis to answer
 GONE_S = 30.0  # after which a load is that of a worker that died
@@ -37,9 +38,15 @@ _decode = decoder(Load)
 
 
 class Reports:
-    """Sends what a tally has counted to `engines`, once a second where there is news, keyed by the worker."""
+    """Sends what a tally has counted to `engines`, keyed by the worker: once a second where there is news.
 
-    def __init__(self, tally: Tally, send: Send, model: str, worker: str, engine: str, slots: int) -> None:
+    `session_s`: the session timeout of the worker's group; one without news reports often enough to be known to live.
+    """
+
+    def __init__(
+        self, tally: Tally, send: Send, model: str, worker: str, engine: str, slots: int, *, session_s: float = 10.0
+    ) -> None:
+        self._quiet_s = QUIET * session_s
         self._tally, self._send = tally, send
         self._model, self._worker, self._engine, self._slots = model, worker, engine, slots
         self._task: asyncio.Task[None] | None = None
@@ -59,10 +66,10 @@ class Reports:
                     await self._report(left=True)
 
     async def _go_on(self) -> None:
-        told_s = -HEARTBEAT_S
+        told_s = float("-inf")
         while True:
             now_s = time.monotonic()
-            if self._tally.has_news or now_s - told_s >= HEARTBEAT_S:
+            if self._tally.has_news or now_s - told_s >= self._quiet_s:
                 told_s = now_s
                 await self._report()
             await asyncio.sleep(REPORT_S)
