@@ -85,7 +85,7 @@ class App(faust.App):  # type: ignore[misc]
         self.agent(source, name=f"{self.conf.id}.{topics[0]}")(agent)
 
     def beside(self, part: Beside) -> None:
-        """Runs beside the worker: starts before it joins its group, and stops with it."""
+        """Runs beside the worker: starts before it joins its group, and stops when all its work has."""
         self._beside.append(part)
 
     def hold(self, topic: str, held: Callable[[int], int | None], settle: Callable[[], Awaitable[None]]) -> None:
@@ -121,9 +121,13 @@ class App(faust.App):  # type: ignore[misc]
     async def on_stop(self) -> None:
         """A worker that stops makes no progress, and that is all right."""
         await self.watch.stop()
+        await super().on_stop()
+
+    async def on_shutdown(self) -> None:
+        """Nothing works any more that could need them."""
         for part in self._beside:
             await part.stop()
-        await super().on_stop()
+        await super().on_shutdown()
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
