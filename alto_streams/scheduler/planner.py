@@ -17,6 +17,7 @@ from alto_streams.scheduling import Forecast, Plan
 SLOW = 0.7  # of the speed that the plan was made with
 STILL = 0.04  # of all work: when less than this is of another class than `LOOK_BACK` ticks ago, the mix stands still
 LOOK_BACK = 10
+SETTLE_TICKS = 15  # until the first plan, at most, once there are calls
 PATIENCE_S = 90.0  # a mix that never stands still gets its plan then
 
 
@@ -71,7 +72,7 @@ class Planner:
         *,
         gain: float = 0.15,
         interval_s: float = 30.0,
-        ticks: int = 3,
+        ticks: int = 5,
         smooth_s: float = 10.0,
         fleet: int | None = None,
         plan: Plan | None = None,
@@ -115,9 +116,11 @@ class Planner:
     def _cause(self, at_ms: int, seen: _Seen) -> str | None:
         plan = self.plan
         if plan is None:
+            if self._fleet is not None and len(seen.speeds) >= self._fleet:
+                return "first"
             self._evident = self._evident + 1 if any(seen.demand.values()) else 0
-            there = self._fleet is not None and len(seen.speeds) >= self._fleet
-            return "first" if there or self._evident >= self._ticks else None
+            settled = not self._shifting(seen) or self._evident >= SETTLE_TICKS  # later stages' calls come later
+            return "first" if self._evident >= self._ticks and settled else None
         if {name: len(owners) for name, owners in plan.owners.items()} != dict(seen.partitions):
             return "partitions"
         if lost := sorted(set(plan.busy) - set(seen.speeds)):
@@ -136,7 +139,7 @@ class Planner:
             self._slow[worker] = self._slow.get(worker, 0) + 1 if speed < SLOW * reference else 0
             then = self._past[0].speeds.get(worker, speed) if self._past else speed
             falling = speed < 0.9 * then and self._slow[worker] < 3 * LOOK_BACK
-            if self._slow[worker] >= 2 * self._ticks and not falling:
+            if self._slow[worker] >= self._ticks and not falling:
                 found.append(worker)
         return sorted(found)
 

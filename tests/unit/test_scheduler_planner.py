@@ -62,7 +62,7 @@ class Hours:
 def test_the_first_plan_waits_for_calls() -> None:
     hours = Hours(Planner("chat"))
     assert hours.go(60, dict.fromkeys(VERDICTS, 0.0)) == []
-    (plan,) = hours.go(5)
+    (plan,) = hours.go(15)
     assert (plan.model, plan.version, plan.cause) == ("chat", 1, "first")
     assert set(plan.owners) == set(VERDICTS)
     assert set(plan.busy) == set(FLEET)
