@@ -20,7 +20,7 @@ from alto_streams.errors import Fenced
 from alto_streams.handover import Fetched, Giver
 from alto_streams.parts import Backoff
 from alto_streams.records import Cancel, Poison, Status, Work, decoder, encode
-from alto_streams.scheduler.slack import is_hopeless, rank
+from alto_streams.scheduler.slack import has_room, is_hopeless, rank
 from alto_streams.sender import Out
 from alto_streams.topic_names import home_topic
 
@@ -143,13 +143,20 @@ class Pool:
         if not self._waiting:
             return
         at_ms = int(time.time() * 1000)
-        for item in [item for item in self._waiting if item.is_hopeless(at_ms) and self._may_shed(item)]:
-            self._leave_queue(item)
-            self._start(self._shedding, item, self._shed)
         while self._waiting and len(self._tasks) < self._slots:
             item = min(self._waiting, key=lambda item: item.rank(at_ms))
-            self._leave_queue(item)
-            self._start(self._tasks, item, self._make)
+            if not self._shed_if_hopeless(item, at_ms):
+                self._leave_queue(item)
+                self._start(self._tasks, item, self._make)
+        for item in list(self._waiting):
+            self._shed_if_hopeless(item, at_ms)
+
+    def _shed_if_hopeless(self, item: _Item, at_ms: int) -> bool:
+        if has_room(len(self._tasks), self._slots) or not item.is_hopeless(at_ms) or not self._may_shed(item):
+            return False
+        self._leave_queue(item)
+        self._start(self._shedding, item, self._shed)
+        return True
 
     def _may_shed(self, item: _Item) -> bool:
         record = item.record

@@ -178,24 +178,39 @@ async def test_what_is_not_shed(why: str) -> None:
     world.engines.known = {"0"} if why == "it runs here" else set()
     latest_s, due_s = (10.0, 20.0) if why == "there is time" else (-50.0, 1.0)
     came_s = -60.0 if why == "it may run elsewhere" else 0.0  # it came before these partitions did
+    world.give("runs")
     world.give("0", latest_s, due_s, shed=why != "it is not asked for", came_s=came_s)
     await settled()
-    assert (world.engines.begun, world.sent) == (["0"], [])
+    assert (world.pool.held, world.sent) == (2, [])
+    await world.engines.end("runs")
+    assert (world.engines.begun, world.sent) == (["runs", "0"], [])
+    await world.pool.stop()
+
+
+async def test_an_engine_with_room_tries_what_seems_hopeless() -> None:
+    """Else a pace that was learned in an overload would shed all requests for ever: no call could teach another."""
+    world = World(slots=8)
+    for path in ("0", "1", "2"):
+        world.give(path, -50.0, 1.0, shed=True)
+    await settled()
+    assert (world.engines.begun, len(world.sent)) == (["0", "1"], 1)
     await world.pool.stop()
 
 
 async def test_a_shed_request_is_acknowledged_only_once_its_home_can_know() -> None:
     world = World()
     world.fenced = True
+    world.give("runs")
     world.give("0", -50.0, 1.0, shed=True)
     await settled()
-    assert (world.giver.acked, world.pool.held) == ([], 1)
+    assert (world.giver.acked, world.pool.held) == ([], 2)
     world.fenced = False
     end = time.monotonic() + 60
     while not world.giver.acked:
         assert time.monotonic() < end
         await asyncio.sleep(0.001)
     assert len(world.sent) == 1
+    await world.pool.stop()
 
 
 async def test_what_waited_under_an_older_generation_makes_room() -> None:
