@@ -96,7 +96,7 @@ def test_every_command_runs_and_becomes_healthy(kafka: Server, redis: Server, tm
         assert once.process is not None
         assert once.process.wait(60) == 0, topics.said()
     parts = [Part(name, local, tmp_path) for name in OURS if name != "topics"]
-    assert len(parts) == 11
+    assert len(parts) == 12
     with ExitStack() as stack:
         for part in parts:
             stack.enter_context(part.running())
