@@ -8,9 +8,18 @@ read (`PREFILL`), since engines read many at a time. Topics and what they carry:
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from alto_streams.codec import Wire
 
 PREFILL = 0.125  # what reading a token costs, in tokens written
+
+# What engines say of themselves is not ours to trust: a report beyond these bounds cannot be read.
+Count = Annotated[int, Meta(ge=0, le=10**12)]
+Millis = Annotated[int, Meta(ge=0, le=10**14)]
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 
 
 class Candidate(Wire, frozen=True):
@@ -48,14 +57,14 @@ class ClassReport(Wire, frozen=True):
     """
 
     prompt_class: str
-    arrived: int = 0
-    ended: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    cached_most: int = 0
-    output_tokens: list[int] = []
-    first_token_s: float = 0.0
-    call_s: float = 0.0
+    arrived: Count = 0
+    ended: Count = 0
+    prompt_tokens: Count = 0
+    cached_tokens: Count = 0
+    cached_most: Count = 0
+    output_tokens: list[Count] = []
+    first_token_s: Seconds = 0.0
+    call_s: Seconds = 0.0
 
 
 class EngineReport(Wire, frozen=True, tag="engine"):
@@ -68,12 +77,12 @@ class EngineReport(Wire, frozen=True, tag="engine"):
     model: str
     worker: str
     engine: str
-    at_ms: int
-    span_s: float
-    slots: int
-    running: int = 0
-    waiting: int = 0
-    work: int = 0
+    at_ms: Millis
+    span_s: Seconds
+    slots: Count
+    running: Count = 0
+    waiting: Count = 0
+    work: Count = 0
     classes: list[ClassReport] = []
     paces: list[tuple[float, float]] = []
     left: bool = False
@@ -87,10 +96,10 @@ class Load(Wire, frozen=True):
     """
 
     worker: str
-    at_ms: int
-    running: int
-    waiting: int
-    work: dict[str, int] = {}
+    at_ms: Millis
+    running: Count
+    waiting: Count
+    work: dict[str, Count] = {}
     warm: list[str] = []
     owned: dict[str, list[int]] = {}
 

@@ -13,6 +13,7 @@ from alto_streams.scheduling import PREFILL, ClassReport, EngineReport, Load
 WORK = 140  # tokens that a call takes of which nothing is known
 SHARE = 0.1  # of a class's last call in what its next one is expected to take
 WARM_MOST = 8
+TOKENS_MOST = 10_000_000  # of a call: an engine that counts more is mistaken
 SAMPLES_MOST = 2_000  # of a kind between two reports, far more than an engine makes in a second
 
 
@@ -126,7 +127,8 @@ class Tally:
     def ended(self, run: Run, usage: Usage) -> None:
         """A call came to its end; the engine's own counts are used where it tells them. Before its `leave`."""
         now_s = self._now_s()
-        seen, tokens = self._class(run.prompt_class), usage.output_tokens or run.count
+        usage = _believable(usage)
+        seen, tokens = self._class(run.prompt_class), max(usage.output_tokens or run.count, run.first_count)
         seen.ended += 1
         seen.prompt_tokens += usage.prompt_tokens
         seen.cached_tokens += usage.cached_tokens
@@ -217,3 +219,9 @@ class Tally:
             self._keeps = min(WARM_MOST, max(self._keeps, run.distance + 1))
         else:
             self._keeps = min(self._keeps, run.distance)
+
+
+def _believable(usage: Usage) -> Usage:
+    """An engine's counts within their bounds: what it says is not ours to trust."""
+    told = (usage.prompt_tokens, usage.output_tokens, usage.cached_tokens)
+    return Usage(*(min(max(0, count), TOKENS_MOST) for count in told))

@@ -202,7 +202,7 @@ class Statistics:
         sure = sums.seen / (sums.seen + FEW)
         prompt = sums.prompt / sums.ended
         prefix = min(sums.prefix, prompt)  # of a call that was tried again the engine may have had all
-        tokens = max(sums.output, 1e-9)
+        tokens = max(sums.output, sums.ended)  # an engine may have counted none of what it wrote
         return ClassState(
             calls=sums.seen,
             rate=rate,

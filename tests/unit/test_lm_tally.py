@@ -7,7 +7,8 @@ import pytest
 
 from alto_streams.agents.lm import LMAgent
 from alto_streams.agents.lm_tally import WORK as PRIOR
-from alto_streams.agents.lm_tally import Tally
+from alto_streams.agents.lm_tally import TOKENS_MOST, Tally
+from alto_streams.codec import decoder, encode
 from alto_streams.models.protocol import Piece, Usage
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.models.simulated import Timing
@@ -135,6 +136,19 @@ def test_warm_are_as_many_classes_as_the_engine_keeps(tally: Tally, fits: int) -
         run(tally, prompt_class, cached=50 if prompt_class in cached else 0)
         cached = [prompt_class, *(each for each in cached if each != prompt_class)][:fits]
     assert tally.warm == cached
+
+
+@pytest.mark.parametrize("told", [0, -5, 10**30])
+def test_counts_that_cannot_be_are_put_right(tally: Tally, clock: Clock, told: int) -> None:
+    counted = tally.begin(CLAIMS)
+    clock.now_s += 1.0
+    tally.heard(counted, Piece("a", count=0))
+    clock.now_s += 5.0
+    tally.ended(counted, Usage(told, told, told))
+    tally.leave()
+    report = report_of(tally)
+    assert decoder(EngineReport)(encode(report)) == report
+    assert only(report).output_tokens == [TOKENS_MOST if told > 0 else 1]
 
 
 async def test_the_agent_tells_what_its_engine_did() -> None:

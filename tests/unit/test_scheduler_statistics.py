@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alto_streams.codec import Poison, decoder, encode
 from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.scheduler.decayed import ClassSums, PaceSums, speeds
 from alto_streams.scheduler.downstream import downstream
@@ -108,6 +109,19 @@ def test_lengths_follow_a_shift_and_stay_when_nothing_comes() -> None:
     assert now.output_tokens == pytest.approx(20 + 80 / 4, rel=0.05)
     later = statistics.classes("chat", 40_000_000)[CLASS]
     assert later.output_tokens == now.output_tokens
+
+
+def test_an_engine_that_counts_nothing_of_what_it_writes_is_not_endlessly_slow() -> None:
+    statistics, uncounted = Statistics(), ClassReport(CLASS, 1, 1, 500, 0, 0, [0], 0.3, 5.0)
+    for second in range(1, 60):
+        statistics.take(msgspec.structs.replace(report(second), classes=[uncounted]))
+    assert statistics.forecast("chat", 60_000).classes[CLASS].call_s < 20
+
+
+@pytest.mark.parametrize("wrong", [{"at_ms": 10**30}, {"span_s": 1e306}, {"slots": -1}, {"work": 10**30}])
+def test_a_report_that_cannot_be_is_not_read(wrong: dict[str, float]) -> None:
+    with pytest.raises(Poison):
+        decoder(EngineReport)(encode(msgspec.structs.replace(report(1), **wrong)))
 
 
 def test_a_few_calls_count_less_than_the_priors() -> None:
