@@ -55,6 +55,10 @@ class PlanFeed:
         except TimeoutError:
             log.warning("%s has not been read within %.0f s: going on without a plan", plans_topic(), PATIENCE_S)
 
+    async def read(self) -> None:
+        """Read the topic to its end, however long that takes, and go on reading in the background."""
+        await self._reader.start()
+
     async def stop(self) -> None:
         """Stop reading."""
         await self._reader.stop()

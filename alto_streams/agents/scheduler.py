@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Protocol
 
 import msgspec
 
+from alto_streams.agents.lm_reports import now_ms
 from alto_streams.agents.log_reader import LogReader, consumers
 from alto_streams.agents.plan_feed import PlanFeed
 from alto_streams.agents.pump import Polled, Pump
@@ -61,24 +61,35 @@ class Scheduler:
         lost_s: float,
         warm_classes: int | None = None,
         clock: Callable[[], float] = monotonic,
+        now_ms: Callable[[], int] = now_ms,
     ) -> None:
         self._partitions, self._statistics, self._feed, self._log = partitions, statistics, feed, log_
-        self._lost_s, self._warm_classes, self._clock = lost_s, warm_classes, clock
+        self._lost_s, self._warm_classes, self._clock, self._now_ms = lost_s, warm_classes, clock, now_ms
         self._planners: dict[str, Planner] = {}
         self._forecasts: dict[str, Forecast] = {}
         self._heard_s = self._unsure_until_s = float("-inf")
+        self._told: dict[tuple[str, str], tuple[int, int]] = {}  # worker -> its last report: its own time, and ours
+        self._reads_now = False
         self.is_active = False
 
     def take(self, record: Any) -> None:
         """A record of `engines`. Raises `Poison` if it is no report."""
-        self._statistics.take(_decode(record.value or b""))
+        report = _decode(record.value or b"")
+        worker, now_ms = (report.model, report.worker), self._now_ms()
+        told_ms, ours_ms = self._told.get(worker, (-1, -1))
+        if report.at_ms > told_ms:  # else it comes again
+            # By our clock: by its own, a worker whose clock is apart would be lost now and then, or for ever.
+            at_ms = now_ms if self._reads_now else min(report.at_ms, now_ms)
+            self._told[worker] = report.at_ms, max(at_ms, ours_ms + 1)
+            self._statistics.take(msgspec.structs.replace(report, at_ms=max(at_ms, ours_ms + 1)))
         now_s = self._clock()
         if now_s - self._heard_s > SILENCE * self._lost_s:
             self._unsure_until_s = now_s + self._lost_s  # by then everybody who is there has reported again
         self._heard_s = now_s
 
     async def run(self, is_active: Callable[[], bool]) -> None:
-        """Plans once a second, as long as it is the one that does."""
+        """Plans once a second, as long as it is the one that does. `engines` has been read to its end by now."""
+        self._reads_now = True
         while True:
             await asyncio.sleep(TICK_S)
             self.is_active = is_active()
@@ -86,7 +97,7 @@ class Scheduler:
                 self._planners.clear()
                 continue
             try:
-                await self.tick(int(time.time() * 1000))
+                await self.tick(self._now_ms())
             except (Fenced, Retryable) as error:  # the planner keeps what it could not tell, and the next tick tells it
                 log.warning("the plan is not published yet: %s", error)
 
@@ -157,7 +168,8 @@ class SchedulerWork:
         """What the app does with its partition of `engines`."""
         pump = Pump(self._read_elsewhere, self._app.consumer)
         try:
-            await self.feed.start()
+            # Without what was planned before, versions would begin anew: who follows a newer plan would hear of none.
+            await self.feed.read()
             await self._reader.start()
             with self._app.consumer.feeding([engines_topic()], pump):
                 await self.scheduler.run(self._is_active)
