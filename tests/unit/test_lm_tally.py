@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from alto_streams.agents.lm import LMAgent
-from alto_streams.agents.lm_tally import WORK as PRIOR
 from alto_streams.agents.lm_tally import TOKENS_MOST, Tally
+from alto_streams.agents.lm_tally import WORK as PRIOR
 from alto_streams.codec import decoder, encode
 from alto_streams.models.protocol import Piece, Usage
 from alto_streams.models.scripted import ScriptedEngine
