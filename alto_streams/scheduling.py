@@ -34,7 +34,7 @@ class Receipt(Wire, frozen=True):
     """Why a call went where it went. `work`: the tokens it is expected to take. `plan`: its version, 0 without one.
 
     `sender` names the process that dispatched it. `latest_ms`: when the call has to begin for its request to meet its
-    deadline. `live`: whether the engines' live load was known.
+    deadline. `live`: whether the engines' live load was known; `age_ms`: how old that of the chosen one was.
     """
 
     policy: str
@@ -44,6 +44,7 @@ class Receipt(Wire, frozen=True):
     work: int = 0
     plan: int = 0
     live: bool = False
+    age_ms: int | None = None
     latest_ms: int | None = None
     candidates: list[Candidate] = []
 

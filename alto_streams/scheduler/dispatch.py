@@ -145,6 +145,7 @@ class Dispatcher:
             tokens,
             self._plan.version if self._plan else 0,
             lane.live,
+            max(0, at_ms - worker.load_ms) if worker.live else None,
             latest_start(ask.deadline_ms, lane.forecast),
             looked,
         )
