@@ -115,9 +115,25 @@ def _refuse(stored: Stored) -> None:
 
 
 async def _request(consumer: AIOKafkaConsumer, stored: Stored, horizon_ms: int) -> Request:
-    """The request of a letter, as its client sent it: looked for from when its id was made."""
-    wanted, topic = stored.letter.request, topic_names.requests_topic(stored.id.pipeline)
-    made_ms = created_ms(wanted)
+    """The request of a letter, as its client sent it."""
+    wanted, pipeline = stored.letter.request, stored.id.pipeline
+    found = await request_of(consumer, pipeline, wanted, horizon_ms)
+    if found is not None:
+        return found
+    raise LetterError(
+        f"{stored.id}: request {wanted} is not in {topic_names.requests_topic(pipeline)} any more, which keeps requests"
+        " for its retention only; ask anew"
+    )
+
+
+async def request_of(consumer: AIOKafkaConsumer, pipeline: str, wanted: str, horizon_ms: int) -> Request | None:
+    """The request with this id, if the log has it: looked for from when the id was made.
+
+    Raises:
+        LetterError: the pipeline has no topic for its requests.
+        Poison: this is no request's id.
+    """
+    made_ms, topic = created_ms(wanted), topic_names.requests_topic(pipeline)
     partitions = await places(consumer, topic)
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, max(0, made_ms - CLOCKS_APART_MS)))
     firsts = await consumer.beginning_offsets(partitions)
@@ -132,10 +148,7 @@ async def _request(consumer: AIOKafkaConsumer, stored: Stored, horizon_ms: int) 
                     return request
             if records[-1].timestamp > made_ms + horizon_ms:  # a request that came so late was never begun
                 consumer.pause(*(place for place in starts if place.partition == records[-1].partition))
-    raise LetterError(
-        f"{stored.id}: request {wanted} is not in {topic} any more, which keeps requests for its retention only;"
-        " ask anew"
-    )
+    return None
 
 
 def _read(value: bytes | None) -> Request | None:

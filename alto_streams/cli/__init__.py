@@ -13,7 +13,21 @@ from typing import Annotated
 import typer
 
 from alto_streams import __version__
-from alto_streams.cli import ask, cancel, dead_letters, demo, diff, gateway, record, replay, run, topics, up, worker
+from alto_streams.cli import (
+    ask,
+    cancel,
+    dead_letters,
+    demo,
+    diff,
+    gateway,
+    record,
+    replay,
+    run,
+    scheduler,
+    topics,
+    up,
+    worker,
+)
 from alto_streams.cli.errors import explained
 
 PROGRAM = "alto-streams"
@@ -47,6 +61,7 @@ for group in (demo, up, ask, run, record, replay, diff, cancel, worker, gateway)
     group.register(app)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(scheduler.app, name="scheduler")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from alto_streams.settings import ConfigError
 PIPELINES = load_pipelines(["alto_streams.pipelines.factcheck"])
 
 
-COMMANDS = "demo up ask run record import-trace replay diff cancel worker gateway topics dead-letters"
+COMMANDS = "demo up ask run record import-trace replay diff cancel worker gateway topics dead-letters scheduler"
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS.split()])

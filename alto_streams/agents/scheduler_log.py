@@ -1,0 +1,102 @@
+"""Reads what the scheduler knows and has planned: its topics, apart from any group, and the live loads from Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaConsumer
+from redis.exceptions import RedisError
+
+from alto_streams.agents.letter_log import places, reading, records_of
+from alto_streams.agents.lm_reports import load_client, now_ms, read_load
+from alto_streams.agents.scheduler import LOST
+from alto_streams.parts import redacted
+from alto_streams.pipeline import Pipeline
+from alto_streams.records import Poison, decoder
+from alto_streams.redis_keys import load_key
+from alto_streams.scheduler.downstream import downstream
+from alto_streams.scheduler.statistics import Statistics
+from alto_streams.scheduling import EngineReport, Forecast, Load, Plan, PlanRecord
+from alto_streams.settings import Settings
+from alto_streams.topic_names import engines_topic, plans_topic
+
+KEPT_S = 600.0  # of reports; the topic keeps no more for sure
+
+_read_record: Callable[[bytes], PlanRecord] = decoder(PlanRecord)  # type: ignore[arg-type]
+_read_report = decoder(EngineReport)
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known at `at_ms`, by model. `loads`: none of a model whose workers told nothing.
+
+    `without_loads`: why Redis could not be asked, if it could not.
+    """
+
+    at_ms: int
+    models: list[str]
+    statistics: Statistics
+    plans: dict[str, Plan] = field(default_factory=dict)
+    forecasts: dict[str, Forecast] = field(default_factory=dict)
+    loads: dict[str, dict[str, Load]] = field(default_factory=dict)
+    without_loads: str = ""
+
+
+async def known(config: Settings, pipelines: Sequence[Pipeline], models: Sequence[str]) -> Known:
+    """What the scheduler knows of these models, from the same records that it has.
+
+    Raises:
+        PartDown: the broker does not answer.
+        LetterError: a topic does not exist.
+    """
+    course = downstream(*pipelines)
+    statistics = Statistics(lost_s=LOST * config.session_timeout_s, course=course)
+    found = Known(now_ms(), list(models), statistics)
+    async with reading(config, "plans were read") as consumer:
+        await _each(consumer, plans_topic(), lambda value: _plan(found, value), since_ms=None)
+        since_ms = int((time.time() - KEPT_S) * 1000)
+        await _each(consumer, engines_topic(), lambda value: statistics.take(_read_report(value)), since_ms)
+    found.at_ms = now_ms()
+    await _loads(config, found)
+    return found
+
+
+async def _each(consumer: AIOKafkaConsumer, topic: str, take: Callable[[bytes], None], since_ms: int | None) -> None:
+    partitions = await places(consumer, topic)
+    starts = await consumer.beginning_offsets(partitions)
+    if since_ms is not None:
+        at = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        starts = {place: max(each.offset, starts[place]) for place, each in at.items() if each is not None}
+    if not starts:
+        return
+    async with aclosing(records_of(consumer, starts)) as batches:
+        async for records in batches:
+            for raw in records:
+                try:
+                    take(raw.value or b"")
+                except Poison:  # those who need it say so in their logs
+                    continue
+
+
+def _plan(found: Known, value: bytes) -> None:
+    record = _read_record(value)
+    if isinstance(record, Forecast):
+        found.forecasts[record.model] = record
+    elif (last := found.plans.get(record.model)) is None or record.version > last.version:
+        found.plans[record.model] = record  # of two of one version the first, as everybody follows it
+
+
+async def _loads(config: Settings, found: Known) -> None:
+    redis = load_client(config)
+    try:
+        for model in found.models:
+            told = [read_load(value) for value in await redis.hvals(load_key(model))]
+            found.loads[model] = {load.worker: load for load in told if load is not None}
+    except (RedisError, OSError) as error:
+        found.loads.clear()
+        found.without_loads = f"redis at {redacted(config.redis)}: {type(error).__name__}"
+    finally:
+        await redis.aclose()
