@@ -96,22 +96,35 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
         urls, subscribed = self._member_urls, self._subscribed
         self._counts = dict(partitions_by_topic)
         self._workers = {
-            topic: sorted(urls[member] for member in assignments if topic in subscribed[member])
+            topic: sorted({urls[member] for member in assignments if topic in subscribed[member]})
             for topic in partitions_by_topic
         }
         if self.plan is not None:
-            owned = self._planned(self.plan)
-            for member, assignment in assignments.items():
-                assignment.actives.clear()
-                assignment.actives.update(owned[urls[member]])
-                assignment.standbys.clear()
-        self._led = {
-            urls[member]: {topic: sorted(mine) for topic, mine in assignment.actives.items()}
-            for member, assignment in assignments.items()
-        }
+            self._assign_planned(assignments, self._planned(self.plan))
+        self._led = led = Owned()
+        for member, assignment in assignments.items():
+            for topic, mine in assignment.actives.items():
+                has = led.setdefault(urls[member], {})
+                has[topic] = sorted([*has.get(topic, ()), *mine])
         version = "no plan" if self.plan is None else f"plan {self.plan.version}"
         log.info("%s: %s: %s", self.app.conf.id, version, describe(self._led))
         return super()._global_table_standby_assignments(assignments, partitions_by_topic)
+
+    def _assign_planned(self, assignments: Any, owned: Owned) -> None:
+        """To members what their workers own. Those that wrongly share an address share that: nothing is owned twice."""
+        sharing: dict[str, list[str]] = {}
+        for member in sorted(assignments):
+            sharing.setdefault(self._member_urls[member], []).append(member)
+        for url, members in sharing.items():
+            if len(members) > 1:
+                log.warning("%s: %d workers call themselves %s: set ALTO_HOST", self.app.conf.id, len(members), url)
+            for member in members:
+                assignments[member].actives.clear()
+                assignments[member].standbys.clear()
+            for topic, mine in owned.get(url, {}).items():  # none, where no topic that it wants exists
+                takers = [member for member in members if topic in self._subscribed[member]]
+                for number, member in enumerate(takers):
+                    assignments[member].actives[topic] = mine[number :: len(takers)]
 
     def _planned(self, plan: Plan) -> Owned:
         owners = {class_topic(name): mine for name, mine in plan.owners.items()}

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alto_streams.agents.assignor import carry_out, describe
+from alto_streams.agents.assignor import PlanAssignor, carry_out, describe
 from alto_streams.agents.plan_feed import PlanFeed
 from alto_streams.records import encode
 from alto_streams.scheduling import Forecast, Plan, PlanRecord
@@ -47,6 +49,57 @@ def test_what_a_lost_worker_had_goes_to_who_has_least() -> None:
 def test_a_worker_gets_only_topics_that_it_has_subscribed_to() -> None:
     owned = carry_out({"x": ["a", "b"]}, {"x": 2}, {"x": ["b"]})
     assert owned == {"b": {"x": [0, 1]}}
+
+
+class Cluster:
+    """What the leader knows of topics."""
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return set(range(4 if topic in TOPICS else 0))
+
+
+TOPICS = ["work.p.x", "work.p.y"]
+
+
+def member(url: str, topics: list[str]) -> ConsumerProtocolMemberMetadata:
+    """What a member says of itself as it joins."""
+    said = ClientMetadata(
+        assignment=ClientAssignment(actives={}, standbys={}),
+        url=url,
+        changelog_distribution={},
+        external_topic_distribution={},
+        topic_groups={},
+    )
+    return ConsumerProtocolMemberMetadata(4, topics, said.dumps())
+
+
+def assigned(*members: tuple[str, list[str]]) -> list[dict[str, list[int]]]:
+    """Who gets which partitions by a plan, of members in this order; a plan that is carried out asks for nothing."""
+    conf = SimpleNamespace(id="alto.lm.m", canonical_url="http://a:1", broker_session_timeout=10.0)
+    app = SimpleNamespace(conf=conf, tables=SimpleNamespace(data={}, changelog_topics=set()), tracer=None)
+    assignor = PlanAssignor(app)
+    owners = {"p.x": ["http://a:1"] * 2 + ["http://b:1"] * 2, "p.y": ["http://b:1"] * 4}
+    assignor.plan = Plan("m", 1, 0, "first", owners, busy={"http://a:1": 1.0, "http://b:1": 1.0})
+    found = assignor._perform_assignment(Cluster(), {f"member-{n}": member(*each) for n, each in enumerate(members)})
+    assignor._ask()
+    assert assignor.rebalances == 0
+    return [{topic: list(mine) for topic, mine in found[f"member-{n}"].assignment} for n in range(len(members))]
+
+
+def test_members_get_what_is_planned_for_their_workers() -> None:
+    a, b = assigned(("http://a:1", TOPICS), ("http://b:1", TOPICS))
+    assert (a, b) == ({"work.p.x": [0, 1], "work.p.y": []}, {"work.p.x": [2, 3], "work.p.y": [0, 1, 2, 3]})
+
+
+def test_members_with_one_address_own_nothing_twice() -> None:
+    """Two hosts whose workers listen on 127.0.0.1 and one port call themselves the same."""
+    found = assigned(("http://a:1", TOPICS), ("http://a:1", ["work.p.x"]))
+    assert found == [{"work.p.x": [0, 2], "work.p.y": [0, 1, 2, 3]}, {"work.p.x": [1, 3]}]
+
+
+def test_a_member_whose_topics_do_not_exist_ends_no_assignment() -> None:
+    a, b = assigned(("http://a:1", TOPICS), ("http://b:1", ["work.p.z"]))
+    assert (sorted(a["work.p.x"]), b) == ([0, 1, 2, 3], {})
 
 
 def test_the_log_says_who_has_how_much() -> None:
