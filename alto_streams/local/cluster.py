@@ -70,9 +70,7 @@ def local_cluster(
         ConfigError: an address is not of this machine, a wheel is missing, or the embedded broker has many workers.
     """
     if own_broker and workers > 1:
-        raise ConfigError(
-            f"{workers} workers per stage: the embedded broker takes one; set ALTO_BROKER to Apache Kafka"
-        )
+        raise ConfigError(f"{workers} workers a stage: the embedded broker takes one; set ALTO_BROKER to Apache Kafka")
     models = sorted({model for pipeline in pipelines.values() for model in pipeline.models()})
     targets = {model: config.models.get(model, LOCAL) for model in models}
     parts: list[Part] = []
