@@ -10,12 +10,13 @@ import typer
 from alto_streams.settings import ConfigError
 
 if TYPE_CHECKING:
-    from alto_streams.recordings.differences import Told
+    from alto_streams.cli.run_changes import Side
 
 USAGE = (
     "Name the requests that differ between two runs: in status, in result, or, with --tolerance, in latency. Each FILE "
-    "is a results file of `replay --out`, or a recording that was made with --results. No text of a user is shown. "
-    "Exits with 1 if there is a difference, as diff does."
+    "is a results file of `replay --out`, or a recording that was made with --results. Then what changed over all "
+    "requests: how many ended how, latencies, and what engines had cached. No text of a user is shown. Exits with 1 if "
+    "a request differs, as diff does."
 )
 A_FILE = typer.Argument(metavar="FILE", help="Results, or a recording with results.")
 
@@ -33,29 +34,33 @@ def diff(
     ] = None,
     most: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 50,
 ) -> None:
-    """One line a difference, then how many there are."""
+    """One line a difference, then what changed over all, and how many requests differ."""
+    from alto_streams.cli.run_changes import changes
     from alto_streams.recordings.differences import differences
 
-    (one, a), (other, b) = told_of(first), told_of(second)
-    if one != other:
+    one, other = side_of(first), side_of(second)
+    if one.recording != other.recording:
         typer.echo("these are not of the same requests: the recordings differ", err=True)
-    found = list(differences(a, b, tolerance))
+    found = list(differences(one.told, other.told, tolerance))
     for each in found[:most]:
         typer.echo(str(each))
     if len(found) > most:
         typer.echo(f"... and {len(found) - most} more (--most)")
+    for line in changes(one, other):
+        typer.echo(line)
     differing = len({each.request for each in found})
-    typer.echo(f"{differing} of {len({*a, *b})} requests differ")
+    typer.echo(f"{differing} of {len({*one.told, *other.told})} requests differ")
     if found:
         raise typer.Exit(1)
 
 
-def told_of(path: Path) -> tuple[str, dict[str, Told]]:
-    """The digest of the recording, and what a file says of each request.
+def side_of(path: Path) -> Side:
+    """What a file says of each request, and of all.
 
     Raises:
         ConfigError: it is neither of results nor a recording with results.
     """
+    from alto_streams.cli.run_changes import Side
     from alto_streams.recordings.differences import of_recording, of_run
     from alto_streams.recordings.files import read_lines
     from alto_streams.recordings.format import PARQUET, read_recording
@@ -64,9 +69,9 @@ def told_of(path: Path) -> tuple[str, dict[str, Told]]:
     first = b"" if path.name.endswith(PARQUET) else next(read_lines(path), (0, b""))[1]
     if first.startswith(b'{"type":"run"'):
         header, ran = read_results(path)
-        return header.recording, of_run(ran)
+        return Side(header.recording, of_run(ran), header.system, header.hit_rate)
     recording = read_recording(path)
     told = of_recording(recording)
     if not told:
         raise ConfigError(f"{path}: a recording that does not say what became of its requests; `record --results` does")
-    return recording.digest, told
+    return Side(recording.digest, told, f"recorded from {recording.header.source}")

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from alto_streams.cli import options
 from alto_streams.recordings.spacing import Arrivals, Planned
-from alto_streams.settings import ConfigError
+from alto_streams.settings import ConfigError, settings
 
 if TYPE_CHECKING:
+    from alto_streams.cli.simulating import Simulated
     from alto_streams.pipeline import Pipeline
     from alto_streams.recordings.format import Recording
-    from alto_streams.recordings.results import Ran, RunHeader
+    from alto_streams.recordings.results import ClassCalls, Ran, RunHeader
 
 USAGE = (
     "Send the requests of a recording again: with their own spacing (divided by --speed) or at --rate, at their times "
@@ -51,6 +53,20 @@ Engines = Annotated[int | None, typer.Option(min=1, max=1_000, help=f"{SIMULATOR
 HopMs = Annotated[
     float | None, typer.Option(min=0, max=60_000, help=f"{SIMULATOR}the way of a record through the log.  [default: 0]")
 ]
+Policy = Annotated[
+    str | None, typer.Option(metavar="NAME", help=f"{SIMULATOR}who takes a call.  [default: ALTO_POLICY]")
+]
+Speeds = Annotated[
+    str | None, typer.Option(metavar="1,1,0.5", help=f"{SIMULATOR}of the first engines; the others have 1.")
+]
+CachedClasses = Annotated[
+    int | None,
+    typer.Option(min=1, max=1_000, help=f"{SIMULATOR}whose prefixes each engine keeps.  [default: all]"),
+]
+Lost = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ENGINE@SECONDS", help=f"{SIMULATOR}it stops for good then; may be given again."),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +77,19 @@ class Run:
     planned: list[Planned]
     out: Path | None
 
-    def end(self, ran: Collection[Ran]) -> None:
-        """Writes what has ended, and sums up."""
+    def end(self, ran: Collection[Ran], classes: Mapping[str, ClassCalls] = MappingProxyType({})) -> None:
+        """Writes what has ended, and sums up. `classes`: the calls of each prompt class, where they were seen."""
+        import msgspec
+
         from alto_streams.cli.run_figures import figures
         from alto_streams.recordings.results import write_results
 
         if not ran:
             return
+        header = msgspec.structs.replace(self.header, classes=dict(sorted(classes.items())))
         if self.out is not None:
-            write_results(self.out, self.header, ran)
-        for line in figures(ran, len(self.planned), is_real=self.header.started is not None):
+            write_results(self.out, header, ran)
+        for line in figures(ran, len(self.planned), header.started is not None, header.hit_rate):
             typer.echo(line)
 
 
@@ -95,6 +114,10 @@ def replay(
     output_tokens: OutputTokens = None,
     engines: Engines = None,
     hop_ms: HopMs = None,
+    policy: Policy = None,
+    engine_speeds: Speeds = None,
+    cached_classes: CachedClasses = None,
+    lose_engine: Lost = None,
 ) -> None:
     """Exits with 1 if a request did not end well."""
     from alto_streams.cli import simulating
@@ -104,8 +127,14 @@ def replay(
 
     if speed is not None and rate is not None:
         raise ConfigError("--speed and --rate: give one of them")
-    own = {"--script": script, "--output-tokens": output_tokens, "--engines": engines, "--hop-ms": hop_ms}
-    _refuse(simulate, own, {"--gateway": gateway, "--no-deadlines": no_deadlines or None})
+    own: dict[str, Any] = {
+        "--script": script,
+        "--output-tokens": output_tokens,
+        "--engines": engines,
+        "--hop-ms": hop_ms,
+    }
+    own |= {"--policy": policy, "--engine-speeds": engine_speeds, "--cached-classes": cached_classes}
+    _refuse(simulate, own | {"--lose-engine": lose_engine}, {"--gateway": gateway})
     if out is not None:
         check_target("--out", out)
     addresses = options.gateways(gateway)
@@ -115,9 +144,10 @@ def replay(
     words = f"speed {speed or 1.0:g}" if rate is None else f"rate {rate:g}, {arrivals}, seed {seed}"
     if simulate:
         _check_script(script, output_tokens)
-        system = simulating.Simulated(script, output_tokens, engines or 4, (hop_ms or 0) / 1000, seed)
+        deployed = script, output_tokens, engines or 4, (hop_ms or 0) / 1000, seed
+        system = simulating.simulated(*deployed, policy, engine_speeds, cached_classes, lose_engine)
         run = Run(_header(recording, name, words, str(system)), planned, out)
-        ran = _simulated(run, _known(name), system)
+        ran = _simulated(run, _known(name), system, not no_deadlines)
     else:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         run = Run(_header(recording, name, words, ", ".join(addresses), now), planned, out)
@@ -160,26 +190,24 @@ def _check_script(given: Path | None, output_tokens: int | None) -> None:
 def _known(name: str) -> Pipeline:
     from alto_streams.cli.log_reading import pipelines_of
     from alto_streams.pipeline import load_pipelines
-    from alto_streams.settings import settings
 
     pipelines_of(name)
     return load_pipelines(settings().pipelines)[name]
 
 
-def _simulated(run: Run, pipeline: Pipeline, system: object) -> list[Ran]:
+def _simulated(run: Run, pipeline: Pipeline, system: Simulated, with_deadlines: bool) -> list[Ran]:
     from alto_streams.cli import simulating
     from alto_streams.cli.progress import progress
-    from alto_streams.settings import settings
 
-    assert isinstance(system, simulating.Simulated)  # noqa: S101  imported late
     ran: list[Ran] = []
+    seen = simulating.Seen()
     try:
         with progress(len(run.planned)) as advance:
-            for each in simulating.run(pipeline, run.planned, system, settings()):
+            for each in simulating.run(pipeline, run.planned, system, settings(), seen, with_deadlines):
                 ran.append(each)
                 advance()
     finally:
-        run.end(ran)
+        run.end(ran, seen.classes)
     return ran
 
 
@@ -204,7 +232,6 @@ async def _sent(addresses: list[str], run: Run, pipeline: str | None, with_deadl
 def _result_stage(name: str) -> str | None:
     """None for a pipeline that is not known here; the gateway may know it."""
     from alto_streams.pipeline import load_pipelines
-    from alto_streams.settings import settings
     from alto_streams.simulator.clients import result_stage
 
     found = load_pipelines(settings().pipelines).get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -13,12 +14,15 @@ import msgspec
 from alto_streams.cli.errors import CommandFailed
 from alto_streams.models.registry import script_of
 from alto_streams.models.scripted import Script
+from alto_streams.models.simulated import Timing
 from alto_streams.pipeline import Pipeline
-from alto_streams.recordings.results import Ran
+from alto_streams.recordings.results import ClassCalls, Ran
 from alto_streams.recordings.spacing import Planned
 from alto_streams.recordings.traces import WORDS
 from alto_streams.records import Call, Raw
-from alto_streams.settings import ConfigError, Settings
+from alto_streams.scheduler import policies
+from alto_streams.scheduling import Plan
+from alto_streams.settings import ConfigError, Settings, settings
 
 SENTENCE = 12  # words of a line of plain text
 
@@ -27,7 +31,9 @@ SENTENCE = 12  # words of a line of plain text
 class Simulated:
     """The deployment: engines with the reference timing. `hop_s`: the way of each record through the log.
 
-    They write what the script says of a call, and `output_tokens` of plain text where it says nothing.
+    They write what the script says of a call, and `output_tokens` of plain text where it says nothing. `policy`: who
+    takes a call. `speeds`: of the first engines, 1.0 of the others; `cached_classes`: how many prompt classes' prefixes
+    each keeps, None: all; `lost`: (engine, when it stops for good, in seconds).
     """
 
     script: Path | None
@@ -35,9 +41,18 @@ class Simulated:
     engines: int
     hop_s: float
     seed: int
+    policy: str
+    speeds: tuple[float, ...] = ()
+    cached_classes: int | None = None
+    lost: tuple[tuple[int, float], ...] = ()
 
     def __str__(self) -> str:
-        words = [f"simulator: {self.engines} engines, hop {self.hop_s:g} s, seed {self.seed}"]
+        words = [f"simulator: {self.engines} engines, {self.policy}, hop {self.hop_s:g} s, seed {self.seed}"]
+        if self.speeds:
+            words.append(f"speeds {','.join(f'{each:g}' for each in self.speeds)}")
+        if self.cached_classes is not None:
+            words.append(f"{self.cached_classes} classes cached")
+        words += [f"engine {number} lost at {at_s:g} s" for number, at_s in self.lost]
         if self.script is not None:
             words.append(f"script {hashlib.sha256(self.script.read_bytes()).hexdigest()[:16]}")
         if self.output_tokens is not None:
@@ -56,8 +71,34 @@ class Simulated:
         return look_up
 
 
-def run(pipeline: Pipeline, planned: Sequence[Planned], wanted: Simulated, config: Settings) -> Iterator[Ran]:
-    """What becomes of each request, as they end. Deadlines are left out: the simulator knows none.
+class Seen:
+    """What clients do not see: the calls of each prompt class, and how many plans there were."""
+
+    def __init__(self) -> None:
+        self.classes: dict[str, ClassCalls] = {}
+        self.plans = 0
+
+    def ended(self, at_s: float, worker: str, prompt_class: str, prefix: int, cached: int) -> None:
+        """A call has ended, of whose prefix so many tokens were cached."""
+        known = self.classes.get(prompt_class, ClassCalls())
+        self.classes[prompt_class] = ClassCalls(
+            known.calls + 1, known.prefix_tokens + prefix, known.cached_tokens + min(prefix, cached)
+        )
+
+    def planned(self, at_s: float, plan: Plan) -> None:
+        """A plan is published."""
+        self.plans += 1
+
+
+def run(
+    pipeline: Pipeline,
+    planned: Sequence[Planned],
+    wanted: Simulated,
+    config: Settings,
+    seen: Seen,
+    with_deadlines: bool = True,
+) -> Iterator[Ran]:
+    """What becomes of each request, as they end. One with a deadline may be shed if its pipeline asks for that.
 
     Raises:
         ConfigError: an input does not fit the pipeline, naming the request and the field; or as `script_of`.
@@ -71,10 +112,19 @@ def run(pipeline: Pipeline, planned: Sequence[Planned], wanted: Simulated, confi
             msgspec.json.decode(each.input, type=pipeline.request)
         except msgspec.MsgspecError as error:
             raise ConfigError(f"request {each.id}: its input does not fit pipeline {pipeline.name}: {error}") from None
-        requests.append(SimulatedRequest(number, at_s, bytes(each.input), each.mode))
-    system = SimulatedSystem(wanted.writes(config), engines=wanted.engines, hop_s=wanted.hop_s)
+        within_s = each.within_s if with_deadlines else None
+        requests.append(SimulatedRequest(number, at_s, bytes(each.input), each.mode, within_s, pipeline.shed))
+    system = SimulatedSystem(
+        wanted.writes(config),
+        engines=wanted.engines,
+        timing=Timing(prefixes=wanted.cached_classes),
+        hop_s=wanted.hop_s,
+        policy=wanted.policy,
+        speeds=wanted.speeds,
+        lost=wanted.lost,
+    )
     try:
-        for outcome in simulate(pipeline, requests, system, wanted.seed):
+        for outcome in simulate(pipeline, requests, system, wanted.seed, seen):
             yield Ran(
                 id=planned[outcome.number].request.id,
                 at_s=outcome.at_s,
@@ -86,6 +136,62 @@ def run(pipeline: Pipeline, planned: Sequence[Planned], wanted: Simulated, confi
             )
     except SimulationError as error:
         raise CommandFailed(str(error)) from None
+
+
+def simulated(
+    script: Path | None,
+    output_tokens: int | None,
+    engines: int,
+    hop_s: float,
+    seed: int,
+    policy: str | None,
+    speeds: str | None,
+    cached_classes: int | None,
+    lost: Sequence[str] | None,
+) -> Simulated:
+    """The deployment that a command line describes. Raises `ConfigError` naming the option at fault."""
+    deployed = script, output_tokens, engines, hop_s, seed, _policy(policy, settings())
+    return Simulated(*deployed, _speeds(speeds, engines), cached_classes, _lost(lost, engines))
+
+
+def _policy(given: str | None, config: Settings) -> str:
+    """The policy of this name, or that of ALTO_POLICY. Raises `ConfigError` naming all."""
+    try:
+        return policies.policy(given or config.policy).name
+    except ConfigError as error:
+        raise ConfigError(f"{'--policy' if given else 'ALTO_POLICY'}: {error}") from None
+
+
+def _speeds(text: str | None, engines: int) -> tuple[float, ...]:
+    """`1,1,0.5` as speeds. Raises `ConfigError` if one is none, or of an engine that there is not."""
+    if text is None:
+        return ()
+    try:
+        found = tuple(float(each) for each in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0.01 <= each <= 100 for each in found) or len(found) > engines:
+        raise ConfigError(
+            f"--engine-speeds {text}: expected at most {engines} speeds from 0.01 to 100, e.g. 1,1,0.5; "
+            "--engines says how many there are"
+        )
+    return found
+
+
+def _lost(texts: Sequence[str] | None, engines: int) -> tuple[tuple[int, float], ...]:
+    """`2@30` as an engine and when it is lost. Raises `ConfigError` if there is none such, or none is left."""
+    found: dict[int, float] = {}
+    for text in texts or ():
+        form = re.fullmatch(r"(\d{1,4})@(\d{1,7}(?:\.\d{1,6})?)", text)
+        if form is None or int(form[1]) >= engines:
+            raise ConfigError(
+                f"--lose-engine {text}: expected ENGINE@SECONDS, e.g. {engines - 1}@30; "
+                f"engines are numbered from 0 to {engines - 1} (--engines)"
+            )
+        found[int(form[1])] = float(form[2])
+    if len(found) >= engines:
+        raise ConfigError("--lose-engine: at least one engine has to be left")
+    return tuple(sorted(found.items()))
 
 
 def plain_text(tokens: int) -> list[str]:

@@ -19,6 +19,7 @@ class Told(NamedTuple):
     result_hash: str
     result: Raw | None
     done_s: float | None
+    ttft_s: float | None = None
 
 
 class Difference(NamedTuple):
@@ -34,7 +35,7 @@ class Difference(NamedTuple):
 
 def of_run(ran: list[Ran]) -> dict[str, Told]:
     """Each request of a results file."""
-    return {each.id: Told(each.status, hash_of(each.result), each.result, each.done_s) for each in ran}
+    return {each.id: Told(each.status, hash_of(each.result), each.result, each.done_s, each.ttft_s) for each in ran}
 
 
 def of_recording(recording: Recording) -> dict[str, Told]:

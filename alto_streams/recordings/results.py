@@ -14,10 +14,18 @@ from alto_streams.settings import ConfigError
 NO_RESULT = Raw(b"null")
 
 
+class ClassCalls(Wire, frozen=True):
+    """The calls of one prompt class in a run: how many have ended, and what engines had cached of their prefixes."""
+
+    calls: int = 0
+    prefix_tokens: int = 0
+    cached_tokens: int = 0
+
+
 class RunHeader(Wire, frozen=True, tag="run"):
     """The first line. `recording`: the digest of what was sent; `spacing`: how, in words.
 
-    `system`: where to; `started`: RFC 3339, of a run in real time only.
+    `system`: where to; `started`: RFC 3339, of a run in real time only. `classes`: of a simulated run only.
     """
 
     version: int
@@ -26,6 +34,13 @@ class RunHeader(Wire, frozen=True, tag="run"):
     spacing: str
     system: str
     started: str | None = None
+    classes: dict[str, ClassCalls] = {}
+
+    @property
+    def hit_rate(self) -> float | None:
+        """The part of the prefixes' tokens that engines were spared; None where nothing is known of it."""
+        prefix = sum(each.prefix_tokens for each in self.classes.values())
+        return sum(each.cached_tokens for each in self.classes.values()) / prefix if prefix else None
 
 
 class Ran(Wire, frozen=True):

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from alto_streams.cli import run_command
+from alto_streams.cli.run_changes import Side, changes
 from alto_streams.cli.run_figures import figures
 from alto_streams.recordings.differences import differences, of_recording, of_run
 from alto_streams.recordings.format import Became, Header, Recorded, Recording, hash_of, write_recording
@@ -69,9 +70,11 @@ def test_a_recording_with_results_is_a_run_too(tmp_path: Path, capsys: pytest.Ca
     write_results(tmp_path / "same.jsonl", header(recording), [ran("a", {"a": 1}), ran("b", {"a": 1})])
     write_results(tmp_path / "other.jsonl.gz", header(recording), [ran("a", {"a": 1}), ran("b", {"a": 2})])
     assert run_command(["diff", f"{tmp_path}/rec.jsonl", f"{tmp_path}/same.jsonl"]) == 0
-    assert capsys.readouterr() == ("0 of 2 requests differ\n", "")
+    out, error = capsys.readouterr()
+    assert (out.splitlines()[-1], error) == ("0 of 2 requests differ", "")
+    assert "done, mean, s                2.000     1.000    -50%" in out
     assert run_command(["diff", f"{tmp_path}/rec.jsonl", f"{tmp_path}/other.jsonl.gz"]) == 1
-    assert "b  result    differs; only its hash is known\n1 of 2 requests differ" in capsys.readouterr().out
+    assert "b  result    differs; only its hash is known\nfirst   recorded from requests.p\n" in capsys.readouterr().out
     assert run_command(["diff", f"{tmp_path}/same.jsonl", f"{tmp_path}/other.jsonl.gz", "--tolerance", "0"]) == 1
     assert "$.a: 1 -> 2" in capsys.readouterr().out
     bare = Recording(recording.header, [msgspec.structs.replace(each, became=None) for each in requests])
@@ -90,6 +93,28 @@ def test_runs_of_different_recordings_are_told_apart(tmp_path: Path, capsys: pyt
     assert out.splitlines()[-2:] == ["... and 70 more (--most)", "120 of 120 requests differ"]
 
 
+def side(ran: list[Ran], system: str = "simulator", hit_rate: float | None = None) -> Side:
+    return Side("x", of_run(ran), system, hit_rate)
+
+
+def test_what_changed_is_told_over_all_requests_that_ended_well_in_both() -> None:
+    first = [ran(f"r{number}", done_s=1.0 + number / 100) for number in range(100)]
+    faster = [msgspec.structs.replace(each, done_s=(each.done_s or 0) / 2, ttft_s=0.2) for each in first]
+    faster[0] = msgspec.structs.replace(faster[0], status="shed", done_s=0.01)
+    faster[1] = msgspec.structs.replace(faster[1], done_s=9.0)
+    lines = list(changes(side(first, hit_rate=0.7), side(faster, "another", hit_rate=0.984)))
+    assert lines[:2] == ["first   simulator", "second  another"]
+    told = {line[:24].strip(): line[24:].split() for line in lines[3:-1]}
+    assert told["ended ok"] == ["100", "99"]
+    assert told["ended shed"] == ["0", "1"]
+    assert told["done, p50, s"] == ["1.500", "0.755", "-50%"]
+    assert told["done, p99, s"] == ["1.990", "9.000", "+352%"]
+    assert told["first token, mean, s"] == ["0.100", "0.200", "+100%"]
+    assert told["prefix tokens cached"] == ["70.0%", "98.4%"]
+    assert lines[-1] == "done sooner by over 10%: 98; later by over 10%: 1; of 99"
+    assert list(changes(side(first), side([]))) == []
+
+
 def header(recording: Recording) -> RunHeader:
     return RunHeader(1, "p", recording.digest, "speed 1", "simulator")
 
@@ -103,4 +128,8 @@ def test_the_figures_are_of_what_ended_well_and_tell_of_their_own_lateness() -> 
     assert "sent late" in figures(many, 100, is_real=True)[-1]
     slow = [msgspec.structs.replace(each, late_s=0.2) for each in many]
     assert "sent late, for want of room" in figures(slow, 100, is_real=True)[-1]
+    assert (
+        figures(many, 100, is_real=False, hit_rate=0.5)[-1]
+        == "50.0% of the prefixes' tokens were cached at the engines"
+    )
     assert figures([], 3, is_real=True) == ["0 of 3 requests have ended: none"]
