@@ -182,8 +182,9 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
         pool = Pool(agent, slots, app.sender.send_all, app.consumer, tally, roots=roots, owned_ms=owned_ms)
         shed.set_function(lambda: pool.shed)
         send, session_s = app.sender.send, config.session_timeout_s
-        reports = Reports(tally, send, model, worker, engine.name, slots, session_s=session_s)
-        loads = LoadWriter(tally, config, model, worker, lambda: _owned_work(app))
+        away = agent.reach
+        reports = Reports(tally, send, model, worker, engine.name, slots, session_s=session_s, is_away=away.look)
+        loads = LoadWriter(tally, config, model, worker, lambda: _owned_work(app), lambda: away.is_away)
         try:
             await control.start()
             if not warm.is_set():

@@ -72,7 +72,8 @@ class EngineReport(Wire, frozen=True, tag="engine"):
     """One LM worker's last `span_s` seconds. `worker` names it within its model, `engine` what it stands in front of.
 
     `running`, `waiting`: calls now. `work`: tokens that they are expected to take. `paces`: of each call that ended,
-    how many ran beside it on average, and the seconds it took for a token. `left`: the worker stops.
+    how many ran beside it on average, and the seconds it took for a token. `left`: the worker stops, or its engine is
+    away.
     """
 
     model: str

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from alto_streams.agents.coalesce import Coalescer, Gathered
 from alto_streams.agents.control import ControlLog, covers
+from alto_streams.agents.lm_reach import Reach
 from alto_streams.agents.lm_tally import Tally
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.models.protocol import CallRejected, Engine, EngineBroke, EngineUnavailable, Piece
@@ -53,7 +54,7 @@ class LMAgent:
 
     def __init__(self, engine: Engine, control: ControlLog, log_: Log, tally: Tally | None = None) -> None:
         self._engine, self._control, self._log = engine, control, log_
-        self._tally = tally or Tally()
+        self._tally, self.reach = tally or Tally(), Reach(engine)
         self._engine_down = True  # until it has said otherwise
         self._running: dict[_Key, tuple[int, asyncio.Task[None], float]] = {}  # with when each began, in that order
         self._made: dict[_Key, tuple[int, float]] = {}  # attempts whose runs are in the log, to their end; and when
@@ -137,6 +138,7 @@ class LMAgent:
                 await asyncio.sleep(wait_s)
             except EngineUnavailable as error:
                 self.waits_for = str(error)
+                self.reach.failed()
                 self.moves += 1  # a try that was given up is progress: what hangs gives nothing up
                 asked_s = min(getattr(error, "retry_after_s", None) or 0.0, PATIENCE_MOST_S)
                 wait_s = asked_s * random.uniform(1.0, 1.25) or backoff.next_s()
@@ -148,9 +150,11 @@ class LMAgent:
             try:
                 await self._engine.ready()
                 self._engine_down, self.waits_for = False, None
+                self.reach.reached()
                 return
             except (EngineUnavailable, CallRejected) as error:  # what it refuses here is our question, and no call
                 self.waits_for = str(error)
+                self.reach.failed()
                 wait_s = backoff.next_s()
                 log.warning("%s; waiting %.1f s", error, wait_s)
                 await asyncio.sleep(wait_s)

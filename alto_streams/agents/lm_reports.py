@@ -37,16 +37,31 @@ Send = Callable[[str, bytes, bytes], Awaitable[object]]
 _decode = decoder(Load)
 
 
+async def never_away() -> bool:
+    """Of a worker that nobody can ask about its engine."""
+    return False
+
+
 class Reports:
     """Sends what a tally has counted to `engines`, keyed by the worker: once a second where there is news.
 
     `session_s`: the session timeout of the worker's group; one without news reports often enough to be known to live.
+    `is_away`: asked each time; a worker whose engine is away is one that has left, until it is back.
     """
 
     def __init__(
-        self, tally: Tally, send: Send, model: str, worker: str, engine: str, slots: int, *, session_s: float = 10.0
+        self,
+        tally: Tally,
+        send: Send,
+        model: str,
+        worker: str,
+        engine: str,
+        slots: int,
+        *,
+        session_s: float = 10.0,
+        is_away: Callable[[], Awaitable[bool]] = never_away,
     ) -> None:
-        self._quiet_s = QUIET * session_s
+        self._quiet_s, self._is_away = QUIET * session_s, is_away
         self._tally, self._send = tally, send
         self._model, self._worker, self._engine, self._slots = model, worker, engine, slots
         self._task: asyncio.Task[None] | None = None
@@ -66,12 +81,14 @@ class Reports:
                     await self._report(left=True)
 
     async def _go_on(self) -> None:
-        told_s = float("-inf")
+        told_s, was_away = float("-inf"), False
         while True:
-            now_s = time.monotonic()
-            if self._tally.has_news or now_s - told_s >= self._quiet_s:
-                told_s = now_s
-                await self._report()
+            now_s, away = time.monotonic(), await self._is_away()
+            if away != was_away:
+                log.warning("%s: %s is %s", self._worker, self._engine, "away" if away else "back")
+            if self._tally.has_news or away != was_away or now_s - told_s >= self._quiet_s:
+                told_s, was_away = now_s, away
+                await self._report(left=away)
             await asyncio.sleep(REPORT_S)
 
     async def _report(self, *, left: bool = False) -> None:
@@ -88,13 +105,20 @@ class Reports:
 class LoadWriter:
     """Keeps this worker's load in Redis: ten times a second while it works, once a second while it does not.
 
-    `owned`: prompt class -> the partitions of its work topic that this worker has now.
+    `owned`: prompt class -> the partitions of its work topic that this worker has now. While its engine `is_away` it
+    tells nothing, so that no calls are sent here.
     """
 
     def __init__(
-        self, tally: Tally, settings: Settings, model: str, worker: str, owned: Callable[[], Mapping[str, list[int]]]
+        self,
+        tally: Tally,
+        settings: Settings,
+        model: str,
+        worker: str,
+        owned: Callable[[], Mapping[str, list[int]]],
+        is_away: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._tally, self._worker, self._owned = tally, worker, owned
+        self._tally, self._worker, self._owned, self._is_away = tally, worker, owned, is_away
         self._key, self._address = load_key(model), redacted(settings.redis)
         self._redis = load_client(settings)
         self._task: asyncio.Task[None] | None = None
@@ -148,6 +172,8 @@ class LoadWriter:
     async def _write(self) -> None:
         now_s, load = time.monotonic(), self._tally.load(self._worker, now_ms(), self._owned())
         last = self._written if now_s - self._written_s < 0.9 * IDLE_S else None
+        if self._is_away():
+            return
         if last is not None and last == msgspec.structs.replace(load, at_ms=last.at_ms):
             return
         await self._redis.hset(self._key, self._worker, encode(load))
