@@ -233,7 +233,7 @@ class Pool:
             return
         self.shed += 1
         request = item.work.request
-        log.info("%s: %s.%s: %s", request, item.pipeline, item.stage, SHED_CAUSE)
+        log.debug("%s: %s.%s: %s", request, item.pipeline, item.stage, SHED_CAUSE)
         cancel = Cancel(request, "", status=Status.SHED, cause=SHED_CAUSE)
         told = Out(home_topic(item.pipeline, self._roots[item.pipeline]), request.encode(), encode(cancel))
         await insist(lambda: self._send_all([told]))

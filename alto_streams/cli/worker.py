@@ -13,7 +13,7 @@ from alto_streams.settings import ConfigError, settings
 USAGE = (
     "Start one worker on any Kafka (ALTO_BROKER): of one stage (STAGE), of one model (--model), the one that "
     "publishes client events (--egress), or the one that plans where calls go (--scheduler). Other options are those "
-    "of `faust worker`, e.g. -l info or --web-port 6067."
+    "of `faust worker`, e.g. -l warn or --web-port 6067."
 )
 
 
@@ -93,7 +93,9 @@ def _faust_worker(options: list[str]) -> None:
     from faust.cli.faust import cli
 
     try:
-        cli.main(["-A", "alto_streams.app", "worker", *options], prog_name="faust", standalone_mode=False)
+        # Faust's own level, WARN, has it draw a spinner for each record, whose level it takes from ours (`log_config`).
+        told = ["-A", "alto_streams.app", "worker", "--loglevel", "info", *options]
+        cli.main(told, prog_name="faust", standalone_mode=False)
     except click.exceptions.Exit as end:
         raise typer.Exit(end.exit_code) from None
     except click.ClickException as error:
