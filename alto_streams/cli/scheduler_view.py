@@ -76,7 +76,7 @@ def _workers(known: Known, model: str, plan: Plan | None) -> Fields:
     for name in sorted({*(plan.busy if plan is not None else ()), *sums, *loads}):
         said, state, load = sums.get(name), there.get(name), loads.get(name)
         found[name] = {
-            "state": "there" if state else "left" if said and said.left else "silent" if said else "unheard of",
+            "state": "there" if state else "gone" if said and said.left else "silent" if said else "unheard of",
             "engine": said.engine if said else "",
             "reported_s": _age(known.at_ms, said.last_ms) if said else None,
             "speed": round(state.speed, 4) if state else None,
@@ -124,9 +124,9 @@ def drawn(shown: Fields) -> Iterator[RenderableType]:
         yield Text(NO_PLAN)
     else:
         yield _plan_table(plan, stages, names, workers)
-        yield Text("partitions · share of the class's work; busy: predicted work over speed, 1.00 is the mean", "dim")
+        yield Text("partitions · share of the class's work; busy: work over speed, the mean is 1.00", "dim")
     if plan is not None and any(each["follows"] is False for each in workers.values()):
-        yield Text("* owns other partitions at this moment: a rebalance is under way, or a worker has gone")
+        yield Text("* owns other partitions now: a rebalance is under way, or a worker has gone")
     yield Text()
     yield _class_table(shown["classes"], stages)
     yield Text("lengths in tokens; rest: from the end of a call to that of its request", "dim")
