@@ -19,7 +19,8 @@ SENT_MS = 10_000  # without a load, a class counts as warm for so long after a c
 class Worker:
     """One worker. `theirs`, `own`: tokens of other senders' calls and of this one's; `their_calls`, `own_calls` alike.
 
-    `sent`: prompt class -> when this sender last sent a call of it.
+    `sent`: prompt class -> when this sender last sent a call of it. `load_ms` is by the worker's clock, `heard_ms` by
+    ours, and `apart_ms` what lies between the two, the way included.
     """
 
     name: str
@@ -33,6 +34,18 @@ class Worker:
     warm: Sequence[str] = ()
     owned: Mapping[str, list[int]] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
+    heard_ms: int = -1
+    apart_ms: int | None = None
+
+    def heard(self, load_ms: int, at_ms: int) -> None:
+        """A load of then is read now. What is new is about as old as it is at least: clocks that are apart shall not
+        make a worker silent. The first that is ever read may be what a dead one left, so its own time counts.
+        """
+        if load_ms > self.load_ms >= 0:
+            apart_ms = at_ms - load_ms
+            self.apart_ms = apart_ms if self.apart_ms is None else min(self.apart_ms, apart_ms)
+        if load_ms != self.load_ms:
+            self.heard_ms = min(load_ms + (self.apart_ms or 0), at_ms)
 
     def is_warm(self, prompt_class: str, at_ms: int) -> bool:
         """Whether its engine has the class's prefix: as it says, or since a call of it went there after it said so."""
@@ -106,6 +119,7 @@ class Fleet:
             worker = self.get(load.worker)
             if load.at_ms < worker.load_ms:
                 continue
+            worker.heard(load.at_ms, at_ms)
             others = sum(load.work.values()) - load.work.get(self._sender, 0)
             # The load counts calls of all senders, so this one's are taken out as they stand now.
             calls = load.running + load.waiting - worker.own_calls
@@ -141,9 +155,9 @@ class Fleet:
         """Which loads still count at `at_ms`, and until when that does not change."""
         until = at_ms + STALE_MS
         for worker in self.workers.values():
-            live = worker.load_ms >= 0 and at_ms - worker.load_ms <= STALE_MS
+            live = worker.heard_ms >= 0 and at_ms - worker.heard_ms <= STALE_MS
             if live:
-                until = min(until, worker.load_ms + STALE_MS)
+                until = min(until, worker.heard_ms + STALE_MS)
             else:
                 worker.theirs = worker.their_calls = 0
             if live != worker.live:
