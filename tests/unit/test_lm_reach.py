@@ -11,7 +11,7 @@ import pytest
 from alto_streams.agents import lm_reports
 from alto_streams.agents.control import ControlLog
 from alto_streams.agents.lm import LMAgent
-from alto_streams.agents.lm_reach import AWAY_S, Reach
+from alto_streams.agents.lm_reach import AWAY_S, BACK, Reach
 from alto_streams.agents.lm_reports import Reports
 from alto_streams.agents.lm_tally import Tally
 from alto_streams.codec import decoder
@@ -57,11 +57,25 @@ async def test_an_engine_is_away_once_it_has_not_been_reached_for_a_while_and_un
     reach.failed()
     clock.now_s += AWAY_S / 2
     reach.failed()
-    assert not await reach.look()
+    assert (await reach.look(), server.asked) == (False, 0)
     clock.now_s += AWAY_S / 2
-    assert (reach.is_away, await reach.look()) == (True, True)
+    assert (await reach.look(), reach.is_away) == (True, True)
     server.is_up = True
-    assert (await reach.look(), reach.is_away) == (False, False)
+    assert [await reach.look() for _ in range(BACK)] == [*[True] * (BACK - 1), False]
+    assert not reach.is_away
+
+
+async def test_an_engine_that_comes_and_goes_stays_away() -> None:
+    """Each of its workers' comings and goings is a rebalance."""
+    server, clock = Server(), Clock()
+    reach = Reach(server, clock)
+    reach.failed()
+    clock.now_s += AWAY_S
+    for second in range(100):
+        server.is_up = second % BACK != 0
+        if server.is_up:
+            reach.reached()  # by a call
+        assert await reach.look()
 
 
 async def test_an_engine_that_refuses_calls_and_answers_is_not_away() -> None:
@@ -84,7 +98,9 @@ async def test_a_call_tells_whether_its_engine_was_reached() -> None:
     assert await agent.reach.look()
     server.is_up = True
     await call
-    assert not agent.reach.is_away
+    while await agent.reach.look():
+        pass
+    assert server.asked >= BACK
 
 
 async def test_a_worker_whose_engine_is_away_has_left_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
