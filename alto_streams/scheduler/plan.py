@@ -227,7 +227,8 @@ def _solution(given: Problem, graph: Graph, partitions: Mapping[str, int], curre
     for index, name in enumerate(given.classes):
         mine = {given.workers[w]: share for w, share in shares[index].items()}
         counts = allot(partitions[name], mine, given.workers)
-        if same and current is not None and set(mine) == set(current.weights.get(name, ())):
+        counted = len(before.get(name, ())) == partitions[name]
+        if same and counted and current is not None and set(mine) == set(current.weights.get(name, ())):
             counts = Counter(before[name])  # who shares a class by other weights needs no other partitions
         owners[name] = assign(counts, before.get(name, ()))
         weights[name] = {w: round(share, 4) for w, share in mine.items()}

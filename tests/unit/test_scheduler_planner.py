@@ -84,6 +84,14 @@ def test_nobody_there_is_no_reason_for_a_plan() -> None:
     assert hours.go(10) == []
 
 
+@pytest.mark.parametrize("count", [8, 24])
+def test_a_topic_with_other_partitions_costs_one_plan(count: int) -> None:
+    hours = Hours(Planner("chat"))
+    hours.go(20)
+    (plan,) = hours.go(20, partitions=PARTITIONS | {"verdict": count})
+    assert (plan.cause, len(plan.owners["verdict"]), len(plan.owners["claims"])) == ("partitions", count, 16)
+
+
 def test_a_lost_and_a_new_worker_are_planned_for_at_once() -> None:
     hours = Hours(Planner("chat"))
     hours.go(10)
