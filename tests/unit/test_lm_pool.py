@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 import msgspec
@@ -12,7 +13,7 @@ from alto_streams.agents.lm_pool import SHED_CAUSE, Pool, prefetch
 from alto_streams.agents.lm_tally import Tally
 from alto_streams.errors import Fenced
 from alto_streams.records import Call, Cancel, Context, Home, Status, Work, decoder, encode
-from alto_streams.scheduler.slack import PATIENCE_MS
+from alto_streams.scheduler.slack import PATIENCE_MS, ROOM
 from alto_streams.scheduling import Receipt
 from alto_streams.sender import Out
 from tests.simulation.group import Record
@@ -189,11 +190,12 @@ async def test_what_is_not_shed(why: str) -> None:
 
 async def test_an_engine_with_room_tries_what_seems_hopeless() -> None:
     """Else a pace that was learned in an overload would shed all requests for ever: no call could teach another."""
-    world = World(slots=8)
-    for path in ("0", "1", "2"):
+    slots = 40
+    world, tried = World(slots), [str(n) for n in range(math.ceil(ROOM * slots))]
+    for path in (*tried, "one more"):
         world.give(path, -50.0, 1.0, shed=True)
     await settled()
-    assert (world.engines.begun, len(world.sent)) == (["0", "1"], 1)
+    assert (world.engines.begun, len(world.sent)) == (tried, 1)
     await world.pool.stop()
 
 
