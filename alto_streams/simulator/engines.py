@@ -221,11 +221,12 @@ class Worker:
         if run is None or run.job is None:
             return
         read = run.job.prefix + run.job.own
-        first_s, call_s = (item.first_s or now_s) - item.begun_s, now_s - item.begun_s
+        begun_s = item.first_s or now_s
+        first_s, call_s = begun_s - item.begun_s, now_s - begun_s
         self._report(item.prompt_class, 0, 1, read, cached, cached, [run.output], first_s, call_s)
         steps, beside = item.taken
-        if self._steps > steps and run.output:
-            self._paces.append(((self._beside - beside) / (self._steps - steps), call_s / run.output))
+        if self._steps > steps and run.output > 1:
+            self._paces.append(((self._beside - beside) / (self._steps - steps), call_s / (run.output - 1)))
         self._watch.ended(now_s, self.name, item.prompt_class, run.job.prefix, cached)
 
     def _report(
