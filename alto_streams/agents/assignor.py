@@ -27,7 +27,8 @@ Owned = dict[str, dict[str, list[int]]]  # worker -> topic -> its partitions
 
 
 class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
-    """Faust's assignor until there is a plan, and then the plan. It knows no I/O: Faust calls it between two awaits.
+    """Where plans are followed, the plan, and all in turn until there is one, as the first plan takes for granted: it
+    moves few then. Elsewhere Faust's assignor. It knows no I/O: Faust calls it between two awaits.
 
     `rejoin` is called at most once for a plan, in a member that leads.
     """
@@ -35,6 +36,7 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
     def __init__(self, app: Any, replicas: int = 0) -> None:
         super().__init__(app, replicas)
         self.rejoin: Callable[[], None] = lambda: None
+        self.follows_plans = False
         self.plan: Plan | None = None
         self.rebalances = 0  # that this member has asked for
         self._subscribed: dict[str, set[str]] = {}  # member -> topics
@@ -80,7 +82,7 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
     def _get_client_metadata(self, metadata: Any) -> Any:
         """What a member had: Faust keeps it where it can, and takes it for granted that topics are split alike."""
         found = super()._get_client_metadata(metadata)
-        if self.plan is not None:
+        if self.follows_plans:
             found.assignment = ClientAssignment(actives={}, standbys={})
         return found
 
@@ -99,7 +101,7 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
             topic: sorted({urls[member] for member in assignments if topic in subscribed[member]})
             for topic in partitions_by_topic
         }
-        if self.plan is not None:
+        if self.follows_plans:
             self._assign_planned(assignments, self._planned(self.plan))
         self._led = led = Owned()
         for member, assignment in assignments.items():
@@ -126,13 +128,14 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
                 for number, member in enumerate(takers):
                     assignments[member].actives[topic] = mine[number :: len(takers)]
 
-    def _planned(self, plan: Plan) -> Owned:
-        owners = {class_topic(name): mine for name, mine in plan.owners.items()}
+    def _planned(self, plan: Plan | None) -> Owned:
+        owners = {} if plan is None else {class_topic(name): mine for name, mine in plan.owners.items()}
         return carry_out(owners, self._counts, self._workers)
 
 
 def assign_by_plan(app: App, config: Settings, model: str) -> None:
     """Lets the app, which has this assignor, follow the plans for a model."""
+    app.assignor.follows_plans = True
 
     def rejoin() -> None:
         if not app.should_stop:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle
 
 RESERVE = 3  # partitions per worker from which on every worker has one, for calls that escape
 
@@ -37,6 +38,12 @@ def assign(counts: Mapping[str, int], before: Sequence[str]) -> list[str]:
             left[worker] -= 1
     turn = [w for _, w in sorted((rank / counts[w], w) for w in left for rank in range(left[w]))]
     return [owner if owner is not None else turn.pop(0) for owner in owners]
+
+
+def unplanned(counts: Mapping[str, int], workers: Collection[str]) -> dict[str, list[str]]:
+    """Who owns each partition of each class while there is no plan: all in turn, class by class."""
+    turn = cycle(sorted(workers))
+    return {name: [next(turn) for _ in range(counts[name])] for name in sorted(counts)}
 
 
 def moves(owners: Mapping[str, Sequence[str]], before: Mapping[str, Sequence[str]]) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from alto_streams.scheduler.balance import Problem, problem, spread
-from alto_streams.scheduler.partitions import allot, assign, moves
+from alto_streams.scheduler.partitions import allot, assign, moves, unplanned
 from alto_streams.scheduling import Plan
 
 Graph = tuple[tuple[int, ...], ...]  # class -> its workers, in order
@@ -56,7 +56,7 @@ def solve(
 
     `demand`: class -> tokens/s, without the prefix. `speeds`: worker -> any unit. `partitions`: class -> how many its
     topic has. `prefix`: class -> tokens, `rates`: class -> calls/s: what a worker reads again that has more than
-    `warm_classes`. `current`: the plan now. Always the same of the same.
+    `warm_classes`. `current`: the plan now; without one, partitions are as `unplanned`. Always the same of the same.
 
     Raises:
         ValueError: there is no worker.
@@ -222,7 +222,7 @@ def _with(graph: Graph, index: int, *, add: int | None = None, drop: int | None 
 def _solution(given: Problem, graph: Graph, partitions: Mapping[str, int], current: Plan | None) -> Solution:
     shares, load = spread(given, graph)
     owners, weights = {}, {}
-    before = current.owners if current is not None else {}
+    before = current.owners if current is not None else unplanned(partitions, given.workers)
     same = current is not None and set(given.workers) == set(current.busy)
     for index, name in enumerate(given.classes):
         mine = {given.workers[w]: share for w, share in shares[index].items()}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from alto_streams.agents.assignor import PlanAssignor, carry_out, describe
 from alto_streams.agents.plan_feed import PlanFeed
 from alto_streams.records import encode
+from alto_streams.scheduler.partitions import unplanned
 from alto_streams.scheduling import Forecast, Plan, PlanRecord
 
 WORKERS = ["http://a:1", "http://b:1", "http://c:1", "http://d:1"]
@@ -44,6 +45,16 @@ def test_what_a_lost_worker_had_goes_to_who_has_least() -> None:
         "b": {"x": [4, 5], "y": [2, 4]},
         "new": {"x": [2, 3], "y": [3]},
     }
+
+
+@given(counts=st.dictionaries(st.sampled_from(["x", "y", "z"]), st.integers(1, 30), min_size=1))
+def test_the_first_plan_knows_who_owns_what_without_one(counts: Mapping[str, int]) -> None:
+    there = WORKERS[:3]
+    owned = carry_out({}, counts, dict.fromkeys(counts, there))
+    expected = unplanned(counts, there)
+    assert {name: [next(w for w in there if p in owned[w][name]) for p in range(n)] for name, n in counts.items()} == (
+        expected
+    )
 
 
 def test_a_worker_gets_only_topics_that_it_has_subscribed_to() -> None:
@@ -78,6 +89,7 @@ def assigned(*members: tuple[str, list[str]]) -> list[dict[str, list[int]]]:
     conf = SimpleNamespace(id="alto.lm.m", canonical_url="http://a:1", broker_session_timeout=10.0)
     app = SimpleNamespace(conf=conf, tables=SimpleNamespace(data={}, changelog_topics=set()), tracer=None)
     assignor = PlanAssignor(app)
+    assignor.follows_plans = True
     owners = {"p.x": ["http://a:1"] * 2 + ["http://b:1"] * 2, "p.y": ["http://b:1"] * 4}
     assignor.plan = Plan("m", 1, 0, "first", owners, busy={"http://a:1": 1.0, "http://b:1": 1.0})
     found = assignor._perform_assignment(Cluster(), {f"member-{n}": member(*each) for n, each in enumerate(members)})

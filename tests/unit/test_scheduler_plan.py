@@ -45,6 +45,10 @@ def held(solution: Solution) -> Counter[str]:
     return Counter(worker for mine in solution.weights.values() for worker in mine)
 
 
+def test_a_first_plan_for_workers_that_are_alike_leaves_calls_where_they_are() -> None:
+    assert solved(REFERENCE, {"0": 1.0, "1": 1.0}, warm=None).moves == 0
+
+
 def test_the_bench_is_balanced_within_its_caches() -> None:
     found = solved(REFERENCE, BENCH)
     assert found.imbalance < 1.02
