@@ -18,7 +18,7 @@ from alto_streams.scheduling import Receipt
 REASONS = {
     "turn": "the partitions take turns",
     "hash": "by the hash of request and path",
-    "only": "the class has one owner",
+    "only": "one owner of the class was known to be there",
     "least": "the owner with the fewest calls",
     "two": "the one with fewer calls of two drawn",
     "warm": "least predicted work of those compared, and its engine has the prefix",

@@ -20,7 +20,7 @@ from alto_streams.scheduling import ClassForecast, Load, Plan
 Fields = dict[str, Any]
 
 NO_PLAN = (
-    "no plan: calls go to the partitions in turn, and Faust's own assignor says who owns these. Plans are made by "
+    "no plan: calls go to the partitions in turn, and every worker owns some of each class. Plans are made by "
     "`alto-streams worker --scheduler` once calls come, for the policy prompt_aware (ALTO_POLICY)"
 )
 
