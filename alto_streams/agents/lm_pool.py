@@ -26,6 +26,7 @@ from alto_streams.topic_names import home_topic
 
 log = logging.getLogger(__name__)
 
+LOOK, LOOK_MOST = 4, 64
 SHED_CAUSE = "it can no longer meet its deadline"
 
 _decode = decoder(Work)
@@ -39,7 +40,8 @@ def prefetch(slots: int) -> int:
     a fetch takes milliseconds. More would gain nothing: what stays with the broker goes to another worker as it is when
     its partition does, and is counted as nobody's load. It is so many of *each* stage since a stage's own calls come in
     the order of their slack, or nearly so: to find the call with the least of it, the first ones of each are enough,
-    and no flood of one stage's calls keeps another's from being seen.
+    and no flood of one stage's calls keeps another's from being seen. Where only some calls have a deadline they do
+    not: there those without one do not count, up to `LOOK` times the slots, or they would hide the others behind them.
     """
     return max(2, slots // 4)
 
@@ -55,6 +57,11 @@ class _Item:
     work: Work | None
     held: Held | None
     why: str = ""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it has to begin at some time."""
+        return self._latest_ms is not None
 
     def rank(self, at_ms: int) -> float:
         """The lowest begins first."""
@@ -96,7 +103,9 @@ class Pool:
         self._tally, self._roots, self._owned_ms = tally or Tally(), roots or {}, {} if owned_ms is None else owned_ms
         self._prefetch = prefetch(slots)
         self._waiting: list[_Item] = []
+        self._look = max(self._prefetch, min(LOOK * slots, LOOK_MOST))
         self._waits: dict[str, int] = {}  # how many, by topic
+        self._due: dict[str, int] = {}  # of these, with a deadline; 0 where such have been seen
         self._seen: dict[tuple[str, int], int] = {}  # the last offset of each partition that was counted
         self._tasks: set[asyncio.Task[None]] = set()
         self._shedding: set[asyncio.Task[None]] = set()  # they need no slot
@@ -109,14 +118,20 @@ class Pool:
 
     def is_full(self, topic: str) -> bool:
         """Whether enough of the topic's items wait for the next slots that become free."""
-        return self._waits.get(topic, 0) >= self._prefetch
+        due = self._due.get(topic)
+        if due is None:
+            return self._waits.get(topic, 0) >= self._prefetch
+        return due >= self._prefetch or self._waits[topic] >= self._look
 
     def take(self, generation: int, records: Sequence[Fetched]) -> None:
         """Work items, to be begun as slots are free."""
         self._drop([item for item in self._waiting if item.generation != generation])  # they are delivered again
         for record in records:
-            self._waiting.append(self._item(generation, record))
+            item = self._item(generation, record)
+            self._waiting.append(item)
             self._waits[record.topic] = self._waits.get(record.topic, 0) + 1
+            if item.is_due:
+                self._due[record.topic] = self._due.get(record.topic, 0) + 1
         self._begin()
 
     async def stop(self) -> None:
@@ -181,6 +196,8 @@ class Pool:
         topic = item.record.topic
         was_full = self.is_full(topic)
         self._waits[topic] -= 1
+        if item.is_due:
+            self._due[topic] -= 1
         if was_full and not self.is_full(topic):
             self._giver.wake()
 

@@ -160,6 +160,23 @@ async def test_what_waits_is_bounded_by_the_engines_slots_and_for_each_stage(slo
     await world.pool.stop()
 
 
+async def test_calls_without_a_deadline_hide_none_that_has_one() -> None:
+    world, claims = World(), "work.factcheck.claims"
+    world.give("runs", 50.0)
+    for path in ("0", "1", "2"):
+        world.give(path, None, None)
+    assert not world.pool.is_full(claims)
+    world.give("due", 5.0)
+    await settled()
+    await world.engines.end("runs")
+    assert world.engines.begun == ["runs", "due"]
+    world.give("3", None, None)
+    assert world.pool.is_full(claims)  # there is a bound to this, too
+    await world.engines.end("due")
+    assert (world.giver.woken, world.pool.is_full(claims)) == (2, False)
+    await world.pool.stop()
+
+
 async def test_a_hopeless_request_is_shed_at_once_and_needs_no_slot() -> None:
     world = World()
     world.give("runs")
