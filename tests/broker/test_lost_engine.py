@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,9 @@ async def _lose(running: System, doomed: Process, worker: str) -> None:
     try:
         await until(lambda: worker in doomed.said(), "the worker has started", START_S)
         await _publish(running, _all_alike(sorted([worker, *others])))
-        while not (load := await _load(running, worker)) or not load.owned:  # noqa: ASYNC110 - it is Redis that knows
-            await asyncio.sleep(0.2)
+        await _until_load(running, worker, lambda load: bool(load.owned))
         offering = asyncio.create_task(offer(running.gateway, load_workload(ROWS), RATE, COUNT, seed=3))
-        while not (load := await _load(running, worker)) or load.running < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+        await _until_load(running, worker, lambda load: load.running >= 2)
         planned = feed.plans[MODEL].version
         doomed.kill()
         killed_ms = time.time() * 1000
@@ -95,8 +94,12 @@ async def _publish(running: System, plan: Plan) -> None:
         await producer.send_and_wait(plans_topic(), encode(plan), plan_key(MODEL).encode())
 
 
-async def _load(running: System, worker: str) -> Load | None:
-    """What the worker says that it holds."""
-    async with Redis.from_url(running.settings.redis) as client:
-        value = await client.hget(load_key(MODEL), worker)
-    return None if value is None else read_load(value)
+async def _until_load(running: System, worker: str, good: Callable[[Load], bool]) -> None:
+    """Until the worker says in Redis that this is what it holds."""
+    async with asyncio.timeout(START_S), Redis.from_url(running.settings.redis) as client:
+        while True:
+            value = await client.hget(load_key(MODEL), worker)
+            load = None if value is None else read_load(value)
+            if load is not None and good(load):
+                return
+            await asyncio.sleep(0.05)

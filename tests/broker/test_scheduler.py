@@ -192,7 +192,7 @@ CLAIMS = {
     "factcheck.verdict": 360.0,
 }  # so much more is soon known
 NOISY = 0.2  # of a second's calls, and of their lengths
-PAST_S, NOISE_S, AFTER_S = 10, 8, 4
+PAST_S, NOISE_S, AFTER_S = 10, 12, 3  # of the noise, a scheduler that starts is unsure of who is there for some 4 s
 OUTPUT, PROMPT, PREFIX = 100, 300, 250  # tokens
 
 
