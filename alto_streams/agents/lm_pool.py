@@ -67,13 +67,13 @@ class _Item:
         """The lowest begins first."""
         if self.work is None:
             return 0.0  # it takes no time
-        return rank(self._latest_ms, self.work.context.deadline_ms, self.record.timestamp, at_ms)
+        return rank(self._latest_ms, self.record.timestamp, at_ms)
 
     def is_hopeless(self, at_ms: int) -> bool:
         """Whether its request is to be shed."""
         if self.work is None or not self.work.context.shed:
             return False
-        return is_hopeless(self._latest_ms, self.work.context.deadline_ms, at_ms)
+        return is_hopeless(self._latest_ms, at_ms)
 
     @property
     def _latest_ms(self) -> int | None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from alto_streams.scheduling import ClassForecast
 
 PATIENCE_MS = 30_000  # a call without a deadline waits as if it had to begin so long after it came
-ROOM = 0.25  # of an engine's slots: with fewer in use it sheds nothing
-QUICKEST = 0.7  # of the expected time, what a quick call and the rest of its request take
+ROOM = 0.1  # of an engine's slots: with fewer in use it sheds nothing
 
 
 def latest_start(deadline_ms: int | None, expected: ClassForecast | None) -> int | None:
@@ -20,11 +19,9 @@ def latest_start(deadline_ms: int | None, expected: ClassForecast | None) -> int
     return deadline_ms - round(1000 * (expected.call_s + expected.rest_s))
 
 
-def is_hopeless(latest_ms: int | None, deadline_ms: int | None, at_ms: int, quickest: float = QUICKEST) -> bool:
-    """Whether the request would miss its deadline even if all that is left took only `quickest` of what is expected."""
-    if latest_ms is None or deadline_ms is None:
-        return False
-    return at_ms + quickest * (deadline_ms - latest_ms) > deadline_ms
+def is_hopeless(latest_ms: int | None, at_ms: int) -> bool:
+    """Whether the request will miss its deadline, as expected."""
+    return latest_ms is not None and at_ms > latest_ms
 
 
 def has_room(running: int, slots: int) -> bool:
@@ -36,12 +33,12 @@ def has_room(running: int, slots: int) -> bool:
     return running < ROOM * slots
 
 
-def rank(latest_ms: int | None, deadline_ms: int | None, arrived_ms: int, at_ms: int) -> float:
+def rank(latest_ms: int | None, arrived_ms: int, at_ms: int) -> float:
     """Who waits less goes first: by latest start. A call without a deadline, or that cannot meet it any more, goes by
     its arrival behind those that can, until it has waited for `PATIENCE_MS`: nothing waits for ever.
 
     It changes with `at_ms` only once, when a call becomes hopeless.
     """
-    if latest_ms is None or is_hopeless(latest_ms, deadline_ms, at_ms):
+    if latest_ms is None or is_hopeless(latest_ms, at_ms):
         return arrived_ms + PATIENCE_MS
     return latest_ms

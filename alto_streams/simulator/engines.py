@@ -145,7 +145,7 @@ class Worker:
         heapq.heappush(self._waiting, (self._rank(item), self._order, item))
 
     def _rank(self, item: Item) -> float:
-        return rank(item.latest_ms, item.work.context.deadline_ms, item.at_ms, self._clock.now_ms)
+        return rank(item.latest_ms, item.at_ms, self._clock.now_ms)
 
     def _fill(self) -> None:
         """Give the engine what it has slots for: the rest can still be put in another order, or move."""
@@ -159,7 +159,7 @@ class Worker:
                 continue
             context, now_ms = item.work.context, self._clock.now_ms
             may_shed = context.shed and not has_room(batch.running + batch.waiting, self._timing.max_running)
-            if may_shed and is_hopeless(item.latest_ms, context.deadline_ms, now_ms):
+            if may_shed and is_hopeless(item.latest_ms, now_ms):
                 self._forget(item)
                 self._shed(item.work.request)
             elif context.deadline_ms is not None and context.deadline_ms < now_ms:

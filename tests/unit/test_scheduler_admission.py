@@ -1,4 +1,4 @@
-"""The bound on requests under way: it comes to rest where half of them are in time, from either side."""
+"""The bound on requests under way: it comes to rest where its share of them is in time, from either side."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import random
 
 import pytest
 
-from alto_streams.scheduler.admission import LEAST, Admission
+from alto_streams.scheduler.admission import LEAST, SHARE, Admission
 
 
 def settle(bound_in_time: float, first: float) -> float:
-    """The bound after many requests, of which half are in time when so many are under way."""
+    """The bound after many requests, of which the share that it is after is in time when so many are under way."""
     rng, admission, number = random.Random(1), Admission(first=first), 0
     for _ in range(4_000):
         while admission.admit(f"r{number}"):
             number += 1
         oldest = f"r{number - len(admission)}"
-        admission.ended(oldest, rng.random() < 1 / (1 + len(admission) / bound_in_time))
+        admission.ended(oldest, rng.random() < 1 / (1 + (1 / SHARE - 1) * len(admission) / bound_in_time))
     return admission.bound
 
 

@@ -83,7 +83,6 @@ def test_its_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
         f"reported nothing for {LOST:g} of it",
         f"not reached it for {AWAY_S:g} s",
         f"begin {slack.PATIENCE_MS / 1000:g} s after it came",
-        f"took only {slack.QUICKEST:g} of what is expected",
         f"less than {slack.ROOM:g} of its slots",
         "15 % less to do, in five looks on end, 30 s after",
     ],
