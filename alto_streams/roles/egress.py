@@ -1,0 +1,62 @@
+"""What publishes the client events of one pipeline to Redis."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import redis.asyncio
+
+from alto_streams import topic_names
+from alto_streams.agents.egress import Egress
+from alto_streams.agents.egress import Record as Published
+from alto_streams.agents.insist import insist
+from alto_streams.agents.letters import letter_of
+from alto_streams.agents.pump import Polled, pumped
+from alto_streams.agents.readiness import serve_readiness
+from alto_streams.agents.replay import ResultsReplay
+from alto_streams.pipeline import Pipeline
+from alto_streams.records import Event, Poison, decoder
+from alto_streams.settings import Settings
+from alto_streams.worker import App, new_app
+
+log = logging.getLogger(__name__)
+
+CHECK_REDIS_EVERY_S = 1.0
+
+
+def egress_app(config: Settings, pipeline: Pipeline) -> App:
+    """What publishes the client events of one pipeline to Redis."""
+    app = new_app(topic_names.egress_app(pipeline.name), config)
+    client = redis.asyncio.Redis.from_url(config.redis, socket_timeout=5.0, socket_connect_timeout=2.0)
+    egress = Egress(client, pipeline.name, ResultsReplay(config, pipeline.name), config)
+    decode = decoder(Event)
+    app.watch.excuse = lambda: egress.waits_for
+    done = egress.statistics
+    app.watch.moves = lambda: done.added + done.duplicates + done.read_again
+
+    async def publish(partition: int, polled: list[Polled]) -> None:
+        records, letters = [], []
+        for each in polled:
+            try:
+                records.append(Published(partition, each.offset, decode(each.value)))
+            except Poison as error:  # no event: nothing of it can be shown to anybody
+                log.warning("dead letter from %s-%d@%d: %s", each.topic, partition, each.offset, error)
+                letters.append(letter_of(pipeline.name, "egress", each.topic, each, str(error)))
+        if letters:
+            await insist(lambda: app.sender.send_all(letters))
+        if records:
+            await egress.publish(records)
+
+    @app.timer(interval=CHECK_REDIS_EVERY_S)  # type: ignore[untyped-decorator]
+    async def check() -> None:
+        committed = app.consumer._committed_offset
+        await egress.check({tp.partition: committed.get(tp) or 0 for tp in app.consumer.sources()})
+
+    async def close(*_: Any, **__: Any) -> None:
+        await client.aclose()
+
+    app.on_before_shutdown.connect(close)
+    pumped(app, topic_names.results_topic(pipeline.name), publish)
+    serve_readiness(app)
+    return app

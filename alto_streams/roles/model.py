@@ -1,0 +1,108 @@
+"""The LM worker of one model, in front of one engine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from alto_streams import topic_names
+from alto_streams.agents.assignor import PlanAssignor, assign_by_plan
+from alto_streams.agents.control import ControlLog
+from alto_streams.agents.lm import LMAgent
+from alto_streams.agents.lm_pool import Pool, prefetch
+from alto_streams.agents.lm_reports import LoadWriter, Reports, telling
+from alto_streams.agents.lm_tally import Tally
+from alto_streams.agents.placing import follows_plans
+from alto_streams.agents.readiness import serve_readiness
+from alto_streams.agents.warmup import warm_up
+from alto_streams.models.registry import engine_for
+from alto_streams.models.scripted import ScriptedEngine
+from alto_streams.pipeline import Pipeline
+from alto_streams.settings import ConfigError, Settings
+from alto_streams.worker import App, new_app
+
+
+def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) -> App:
+    """The LM workers of one model: in front of one engine, for all stages that use it."""
+    engine, registry = engine_for(_target(config, model), config), CollectorRegistry()
+    if isinstance(engine, ScriptedEngine):
+        used = Gauge("alto_simulated_engine_cpu_seconds", "Processor time of the engine's own clock", registry=registry)
+        used.set_function(lambda: engine.cpu_s)
+    slots = engine.capabilities.slots
+    app = new_app(
+        *(topic_names.model_app(model), config),
+        max_poll_records=prefetch(slots),
+        in_flight=slots,
+        wait_empty=False,
+        standby_replicas=1,
+        registry=registry,
+        PartitionAssignor=PlanAssignor,
+    )
+    if follows_plans(config):
+        assign_by_plan(app, config, model)
+    topics = [topic_names.work_topic(pipeline.name, stage) for pipeline, stage in stages]
+    control = ControlLog.of(config, sorted({pipeline.name for pipeline, _ in stages}))
+    roots = {pipeline.name: pipeline.root for pipeline, _ in stages}
+    warm, tally, worker = asyncio.Event(), Tally(), str(app.conf.canonical_url)
+    owned_ms: dict[tuple[str, int], int] = {}
+    shed = Gauge("alto_calls_shed", "Calls that came too late for their requests' deadlines", registry=registry)
+
+    async def assigned(_: Any, now_owned: set[tuple[str, int]], **__: Any) -> None:
+        since = {tp: owned_ms.get(tp, _now_ms()) for tp in now_owned}
+        owned_ms.clear()
+        owned_ms.update(since)
+
+    app.on_partitions_assigned.connect(assigned, weak=False)
+
+    async def work() -> None:
+        agent = LMAgent(engine, control, app.sender, tally)
+        control.on_over = agent.on_over
+        app.watch.excuse, app.watch.moves = lambda: agent.waits_for, lambda: agent.moves
+        pool = Pool(agent, slots, app.sender.send_all, app.consumer, tally, roots=roots, owned_ms=owned_ms)
+        shed.set_function(lambda: pool.shed)
+        send, session_s = app.sender.send, config.session_timeout_s
+        away = agent.reach
+        reports = Reports(tally, send, model, worker, engine.name, slots, session_s=session_s, is_away=away.look)
+        loads = LoadWriter(tally, config, model, worker, lambda: _owned_work(app), lambda: away.is_away)
+        try:
+            await control.start()
+            if not warm.is_set():
+                await warm_up(engine, stages)
+                warm.set()
+            async with telling(reports, loads):
+                with app.consumer.feeding(topics, pool):
+                    await asyncio.Event().wait()
+        finally:
+            await pool.stop()
+            await control.stop()
+            await engine.close()
+
+    app.feed(topics, work)
+    serve_readiness(app, lambda: None if warm.is_set() else "the engine's prefix cache is being filled")
+    return app
+
+
+def _owned_work(app: App) -> dict[str, list[int]]:
+    """Prompt class -> the partitions of its work topic that this worker has."""
+    owned: dict[str, list[int]] = {}
+    for tp in sorted(app.consumer.sources()):
+        _, prompt_class = tp.topic.split(".", 1)
+        owned.setdefault(prompt_class, []).append(tp.partition)
+    return owned
+
+
+def _target(config: Settings, model: str) -> str:
+    try:
+        return config.models[model]
+    except KeyError:
+        raise ConfigError(
+            f"ALTO_MODELS: it names no engine for model {model!r}; add {model}=local, {model}=scripted:FILE or "
+            f"{model}=openai:http://host:port/v1#name"
+        ) from None
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

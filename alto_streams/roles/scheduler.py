@@ -1,0 +1,30 @@
+"""What plans for all models; of several workers one is active."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from alto_streams import topic_names
+from alto_streams.agents.readiness import serve_readiness
+from alto_streams.agents.scheduler import SchedulerWork
+from alto_streams.agents.scheduler_metrics import SchedulerMetrics
+from alto_streams.pipeline import Pipeline
+from alto_streams.scheduler.downstream import downstream
+from alto_streams.settings import Settings
+from alto_streams.topics import load_topics
+from alto_streams.worker import App, new_app
+
+
+def scheduler_app(config: Settings, pipelines: list[Pipeline]) -> App:
+    """What plans for all models; of several workers one is active."""
+    registry, topics, course = CollectorRegistry(), load_topics(config.topics_file), downstream(*pipelines)
+    app = new_app(topic_names.scheduler_app(), config, registry=registry)
+    partitions = {
+        model: {name: topics.partitions(topic_names.class_topic(name)) for name in course.classes(model)}
+        for model in sorted(set(course.models.values()))
+    }
+    work = SchedulerWork(app, config, partitions, course)
+    registry.register(SchedulerMetrics(partitions, work))
+    app.feed([topic_names.engines_topic()], work.run)
+    serve_readiness(app)
+    return app
