@@ -12,11 +12,12 @@ import re
 import signal
 import time
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
@@ -47,9 +48,8 @@ Owners = dict[str, list[str]]  # prompt class -> the worker of each partition
 
 @dataclass
 class Fleet:
-    """LM workers of one model by their URLs, and the broker that they belong to."""
+    """LM workers of one model by their URLs, and what a test sees of them."""
 
-    broker: Server
     workers: dict[str, Process]
     feed: PlanFeed
     admin: AIOKafkaAdminClient
@@ -99,42 +99,44 @@ class Fleet:
         return "\n".join(worker.said() for worker in self.workers.values())
 
 
-@asynccontextmanager
-async def fleet(broker: Server, folder: Path, count: int) -> AsyncIterator[Fleet]:
-    """So many LM workers, each with an engine of its own, all of them members."""
-    await topic_admin.apply(broker.url, load_topics().specs)
-    (folder / "script.jsonl").write_text('{"id": "1", "prompt": "?", "response": "!", "claims": []}\n')
-    env = environment(broker, folder)
-    servers = bootstrap_servers(broker.url)
-    admin, producer = AIOKafkaAdminClient(bootstrap_servers=servers), AIOKafkaProducer(bootstrap_servers=servers)
-    settings = Settings(_env_file=None, broker=broker.url)  # type: ignore[call-arg]
+@pytest.fixture(scope="module")
+def workers(_kafka: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Process]]:
+    """Three LM workers by their URLs, each with an engine of its own."""
+    folder = tmp_path_factory.mktemp("judges")
+    asyncio.run(topic_admin.apply(_kafka.url, load_topics().specs))
     with ExitStack() as stack:
-        workers: dict[str, Process] = {}
-        for port in free_ports(count):
-            own = env | {"ALTO_WORKER_PORT": str(port)}
-            started = process(f"lm-{port}", ["worker", "--model", MODEL], folder, own)
-            workers[f"http://{HOST}:{port}"] = stack.enter_context(started)
-        await admin.start()
-        await producer.start()
-        made = Fleet(broker, workers, PlanFeed.of(settings, [MODEL], lambda plan: None), admin, producer)
-        await made.feed.start()
-        try:
-            end_s = time.monotonic() + START_S
-            while not (owners := await made.owners()) or {u for each in owners.values() for u in each} != set(workers):
-                assert time.monotonic() < end_s, made.said()
-                await asyncio.sleep(0.2)
-            yield made
-        finally:
-            await made.feed.stop()
-            await producer.stop()
-            await admin.close()
-            for worker in workers.values():  # all at once: each that leaves alone costs the others a rebalance
-                os.kill(worker.pid, signal.SIGTERM)
-            for worker in workers.values():
-                await asyncio.to_thread(worker.wait)
+        started: dict[str, Process] = {}
+        for port in free_ports(3):
+            env = environment(_kafka, folder) | {"ALTO_WORKER_PORT": str(port)}
+            worker = process(f"lm-{port}", ["worker", "--model", MODEL], folder, env)
+            started[f"http://{HOST}:{port}"] = stack.enter_context(worker)
+        yield started
+        for each in started.values():  # all at once: each that leaves alone costs the others a rebalance
+            os.kill(each.pid, signal.SIGTERM)
+
+
+@pytest.fixture
+async def judges(_kafka: Server, workers: dict[str, Process]) -> AsyncIterator[Fleet]:
+    """They, once all are members."""
+    servers = bootstrap_servers(_kafka.url)
+    settings = Settings(_env_file=None, broker=_kafka.url)  # type: ignore[call-arg]
+    admin, producer = AIOKafkaAdminClient(bootstrap_servers=servers), AIOKafkaProducer(bootstrap_servers=servers)
+    await admin.start()
+    await producer.start()
+    made = Fleet(workers, PlanFeed.of(settings, [MODEL], lambda plan: None), admin, producer)
+    await made.feed.start()
+    end_s = time.monotonic() + START_S
+    while not (owners := await made.owners()) or {each for mine in owners.values() for each in mine} != set(workers):
+        assert time.monotonic() < end_s, made.said()
+        await asyncio.sleep(0.2)
+    yield made
+    await made.feed.stop()
+    await producer.stop()
+    await admin.close()
 
 
 def environment(broker: Server, folder: Path) -> dict[str, str]:
+    (folder / "script.jsonl").write_text('{"id": "1", "prompt": "?", "response": "!", "claims": []}\n')
     return {
         "ALTO_BROKER": broker.url,
         "ALTO_REDIS": f"redis://{HOST}:{free_ports(1)[0]}",  # nobody is there: plans go without
@@ -155,32 +157,31 @@ def plan_of(version: int, owners: Owners, workers: list[str], age_s: float = 0.0
     return Plan(MODEL, version, at_ms, "by hand", owners, weights, dict.fromkeys(workers, 1.0))
 
 
-async def test_ownership_follows_the_plan_and_moves_once_for_each(kafka: Server, tmp_path: Path) -> None:
-    async with fleet(kafka, tmp_path, 3) as judges:
-        a, b, c = sorted(judges.workers)
-        first = judges.version + 2
-        uneven = {
-            "factcheck.claims": [a] * 20 + [b] * 4,
-            "factcheck.queries": [b] * 23 + [c],
-            "factcheck.verdict": [c, a] * 12,
-        }
-        assert await judges.owners() != uneven
-        before = len(judges.assigned())
-        await judges.publish(plan_of(first, uneven, [a, b, c]))
-        await judges.wait_owned(uneven)
-        said = (
-            f"plan {first}: {a} has factcheck.claims 20, factcheck.verdict 12; "
-            f"{b} has factcheck.claims 4, factcheck.queries 23; {c} has factcheck.queries 1, factcheck.verdict 12"
-        )
-        assert judges.assigned()[before:] == [said]
+async def test_ownership_follows_the_plan_and_moves_once_for_each(judges: Fleet) -> None:
+    a, b, c = sorted(judges.workers)
+    first = judges.version + 2
+    uneven = {
+        "factcheck.claims": [a] * 20 + [b] * 4,
+        "factcheck.queries": [b] * 23 + [c],
+        "factcheck.verdict": [c, a] * 12,
+    }
+    assert await judges.owners() != uneven
+    before = len(judges.assigned())
+    await judges.publish(plan_of(first, uneven, [a, b, c]))
+    await judges.wait_owned(uneven)
+    said = (
+        f"plan {first}: {a} has factcheck.claims 20, factcheck.verdict 12; "
+        f"{b} has factcheck.claims 4, factcheck.queries 23; {c} has factcheck.queries 1, factcheck.verdict 12"
+    )
+    assert judges.assigned()[before:] == [said]
 
-        await judges.publish(plan_of(first - 1, {}, [a, b, c]))  # one that is late
-        await judges.publish(plan_of(first + 1, uneven, [a, b, c]))  # and a new version that changes nothing
-        await until(lambda: judges.version == first + 1, "the second plan", START_S)
-        swapped = uneven | {"factcheck.queries": [b] * 12 + [a] * 12}
-        await judges.publish(plan_of(first + 2, swapped, [a, b, c]))
-        await judges.wait_owned(swapped)
-        assert [each.partition(":")[0] for each in judges.assigned()[before:]] == [f"plan {first}", f"plan {first + 2}"]
+    await judges.publish(plan_of(first - 1, {}, [a, b, c]))  # one that is late
+    await judges.publish(plan_of(first + 1, uneven, [a, b, c]))  # and a new version that changes nothing
+    await until(lambda: judges.version == first + 1, "the second plan", START_S)
+    swapped = uneven | {"factcheck.queries": [b] * 12 + [a] * 12}
+    await judges.publish(plan_of(first + 2, swapped, [a, b, c]))
+    await judges.wait_owned(swapped)
+    assert [each.partition(":")[0] for each in judges.assigned()[before:]] == [f"plan {first}", f"plan {first + 2}"]
 
 
 # --- what the scheduler decides, by reports of calls that nobody has made ---
@@ -192,23 +193,17 @@ CLAIMS = {
     "factcheck.verdict": 360.0,
 }  # so much more is soon known
 NOISY = 0.2  # of a second's calls, and of their lengths
-PAST_S, NOISE_S, AFTER_S = 10, 12, 3  # of the noise, a scheduler that starts is unsure of who is there for some 4 s
+NOISE_S, AFTER_S = 12, 3  # of the noise, a scheduler that starts is unsure of who is there for some 4 s
 OUTPUT, PROMPT, PREFIX = 100, 300, 250  # tokens
 
 
 class Calls:
     """Reports of a mix of calls, every second, for all workers: as they would report if they had made them."""
 
-    def __init__(self, judges: Fleet, engine: str) -> None:
-        self._judges, self._engine = judges, engine
+    def __init__(self, judges: Fleet) -> None:
+        self._judges = judges
         self._random = random.Random(7)
         self.mix = VERDICTS
-
-    async def past(self) -> None:
-        """Of the last seconds."""
-        now_ms = int(time.time() * 1000)
-        for ago_s in range(PAST_S, 0, -1):
-            await self._second(now_ms - 1000 * ago_s)
 
     async def go_on(self) -> None:
         """For ever."""
@@ -219,10 +214,11 @@ class Calls:
             await asyncio.sleep(next_s - time.monotonic())
 
     async def _second(self, at_ms: int) -> None:
-        for worker in self._judges.workers:
+        for worker, process_ in self._judges.workers.items():
+            engine = f"scripted {process_.log.parent}/script.jsonl"  # as the worker itself calls it
             paces = [(4.0, 0.01 * self._about(1.0)) for _ in range(5)]
             classes = [self._class(name, rate / len(self._judges.workers)) for name, rate in self.mix.items()]
-            report = EngineReport(MODEL, worker, self._engine, at_ms, 1.0, slots=8, classes=classes, paces=paces)
+            report = EngineReport(MODEL, worker, engine, at_ms, 1.0, slots=8, classes=classes, paces=paces)
             await self._judges.producer.send_and_wait(engines_topic(), encode(report), worker.encode())
 
     def _class(self, name: str, rate: float) -> ClassReport:
@@ -235,41 +231,39 @@ class Calls:
 
 
 async def test_noise_makes_no_plan_and_a_shift_that_lasts_makes_one_and_one_rebalance(
-    kafka: Server, tmp_path: Path
+    judges: Fleet, kafka: Server, tmp_path: Path
 ) -> None:
-    async with fleet(kafka, tmp_path, 3) as judges:
-        a, b, c = sorted(judges.workers)
-        known = judges.version + 1
-        owners = {
-            "factcheck.claims": [a] * 22 + [b, c],
-            "factcheck.queries": [a] * 22 + [b, c],
-            "factcheck.verdict": [b, c] * 11 + [b, a],
-        }
-        await judges.publish(plan_of(known, owners, [a, b, c], age_s=60.0))  # so the next one may come at any time
-        await judges.wait_owned(owners)
-        calls = Calls(judges, f"scripted {tmp_path}/script.jsonl")
-        await calls.past()
-        before = len(judges.assigned())
-        making = asyncio.create_task(calls.go_on())
-        try:
-            with process("scheduler", ["worker", "--scheduler"], tmp_path, environment(kafka, tmp_path)) as scheduler:
-                await until(lambda: MODEL in judges.feed.forecasts, "a forecast", START_S)
-                await asyncio.sleep(NOISE_S)
-                assert (judges.version, judges.assigned()[before:]) == (known, []), scheduler.said()
-                calls.mix = CLAIMS
-                await until(lambda: judges.version > known, "a plan for the shift", START_S)
-                plan = judges.feed.plans[MODEL]
-                await judges.wait_owned(plan.owners)
-                await asyncio.sleep(AFTER_S)
-                assert not making.done()
-        finally:
-            making.cancel()
-            with suppress(asyncio.CancelledError):
-                await making
-        said = re.findall(r"model judge: (plan \d+ .*)", scheduler.said())
-        assert said == [f"plan {known + 1} for 3 workers: {plan.cause}"]
-        assert plan.cause.startswith("gain ")
-        share = {w: plan.weights["factcheck.claims"].get(w, 0.0) for w in (a, b, c)}
-        assert sum(part > 0.2 for part in share.values()) >= 2, "what has become most of the work is at one worker"
-        assert [each.partition(":")[0] for each in judges.assigned()[before:]] == [f"plan {known + 1}"]
-        assert judges.said().count(f"plan {known + 1} ({plan.cause}) moves partitions") == 1
+    a, b, c = sorted(judges.workers)
+    known = judges.version + 1
+    owners = {
+        "factcheck.claims": [a] * 22 + [b, c],
+        "factcheck.queries": [a] * 22 + [b, c],
+        "factcheck.verdict": [b, c] * 11 + [b, a],
+    }
+    await judges.publish(plan_of(known, owners, [a, b, c], age_s=60.0))  # so the next one may come at any time
+    await judges.wait_owned(owners)
+    calls = Calls(judges)
+    before = len(judges.assigned())
+    making = asyncio.create_task(calls.go_on())
+    try:
+        with process("scheduler", ["worker", "--scheduler"], tmp_path, environment(kafka, tmp_path)) as scheduler:
+            await until(lambda: MODEL in judges.feed.forecasts, "a forecast", START_S)
+            await asyncio.sleep(NOISE_S)
+            assert (judges.version, judges.assigned()[before:]) == (known, []), scheduler.said()
+            calls.mix = CLAIMS
+            await until(lambda: judges.version > known, "a plan for the shift", START_S)
+            plan = judges.feed.plans[MODEL]
+            await judges.wait_owned(plan.owners)
+            await asyncio.sleep(AFTER_S)
+            assert not making.done()
+    finally:
+        making.cancel()
+        with suppress(asyncio.CancelledError):
+            await making
+    said = re.findall(r"model judge: (plan \d+ .*)", scheduler.said())
+    assert said == [f"plan {known + 1} for 3 workers: {plan.cause}"]
+    assert plan.cause.startswith("gain ")
+    share = {w: plan.weights["factcheck.claims"].get(w, 0.0) for w in (a, b, c)}
+    assert sum(part > 0.2 for part in share.values()) >= 2, "what has become most of the work is at one worker"
+    assert [each.partition(":")[0] for each in judges.assigned()[before:]] == [f"plan {known + 1}"]
+    assert judges.said().count(f"plan {known + 1} ({plan.cause}) moves partitions") == 1
