@@ -1,4 +1,8 @@
-"""Lets requests in: each goes, as it is, to the root and to every stage that takes the request itself."""
+"""Lets requests in: each goes, as it is, to the root and to every stage that takes the request itself.
+
+One that would be too many is shed instead. The root hears that as it hears of a cancel, so its end is decided and told
+as every other; and if the request comes again and is let in, what the root has heard first stands.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,9 @@ from alto_streams.agents.insist import insist
 from alto_streams.agents.letters import letter_of
 from alto_streams.agents.pump import Polled
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Poison, Request, decoder
+from alto_streams.records import Cancel, Poison, Request, Status, decoder, encode
 from alto_streams.request_ids import created_ms
+from alto_streams.scheduler.admission import CROWDED, Admission
 from alto_streams.sender import Out
 from alto_streams.topology import REQUEST
 
@@ -21,10 +26,16 @@ _decode = decoder(Request)
 
 
 class RequestAgent:
-    """From `requests.<pipeline>` to the homes. It keeps nothing: a request that comes twice is told twice."""
+    """From `requests.<pipeline>` to the homes. It stores nothing: a request that comes twice is told twice.
 
-    def __init__(self, pipeline: Pipeline, send_all: Callable[[list[Out]], Awaitable[object]]) -> None:
-        self._name, self._send_all = pipeline.name, send_all
+    `admission` is asked about requests that may be shed; who hears how they end tells it.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, send_all: Callable[[list[Out]], Awaitable[object]], admission: Admission
+    ) -> None:
+        self._name, self._send_all, self._admission = pipeline.name, send_all, admission
+        self._root = topic_names.home_topic(pipeline.name, pipeline.root)
         takers = [name for name, stage in pipeline.stages.items() if stage.node.takes(REQUEST)]
         self._topics = [topic_names.home_topic(pipeline.name, name) for name in {*takers, pipeline.root}]
 
@@ -46,7 +57,10 @@ class RequestAgent:
             created_ms(request.id)
         except Poison as error:
             return [self._letter(polled, error)]
-        return [Out(topic, request.id.encode(), polled.value) for topic in self._topics]
+        due_ms, key = request.context.deadline_ms, request.id.encode()
+        if request.context.shed and due_ms is not None and not self._admission.admit(request.id, due_ms, polled.at_ms):
+            return [Out(self._root, key, encode(Cancel(request.id, "", Status.SHED, CROWDED)))]
+        return [Out(topic, key, polled.value) for topic in self._topics]
 
     def _letter(self, polled: Polled, error: Poison) -> Out:
         log.warning("dead letter from %s-%d@%d: %s", polled.topic, polled.partition, polled.offset, error)

@@ -50,7 +50,10 @@ Decided = dict[str, list[Instruction]]
 
 
 class StageAgent:
-    """The home of one stage's calls, for the partitions that this worker owns."""
+    """The home of one stage's calls, for the partitions that this worker owns.
+
+    `on_over` hears of each request that is over here, and how it ended; it may hear so again.
+    """
 
     def __init__(
         self,
@@ -62,10 +65,12 @@ class StageAgent:
         *,
         horizon_ms: int,
         maps_at_once: int,
+        on_over: Callable[[str, Status], None] = lambda request, status: None,
     ) -> None:
         self._pipeline, self._stage, self._topic = pipeline.name, stage, home_topic(pipeline.name, stage)
         self._root_topic = home_topic(pipeline.name, pipeline.root)
         self._machine, self._table, self._send_all, self._horizon_ms = machine, rows, send_all, horizon_ms
+        self._on_over = on_over
         self._rows = WorkingRows(machine, rows)
         self._in_hand: dict[int, Decided] = {}  # by a batch in flight, one a partition
         self._saver = RowSaver(
@@ -197,6 +202,7 @@ class StageAgent:
         decided.setdefault(key, []).extend(instructions)
         if row.finished is not None:
             self._timers.forget(partition, key)
+            self._on_over(key, row.finished)
         elif isinstance(record, Chunk | Result) and (call := row.calls.get(record.path)) is not None and call.is_over:
             self._timers.disarm(partition, key, record.path)
         return None

@@ -15,7 +15,9 @@ from alto_streams.agents.requests import RequestAgent
 from alto_streams.agents.stage import StageAgent
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.pipeline import Pipeline
+from alto_streams.records import Status
 from alto_streams.request_ids import created_ms
+from alto_streams.scheduler.admission import Admission
 from alto_streams.scheduler.dispatch import Lane
 from alto_streams.settings import Settings
 from alto_streams.tables.calls import Limits
@@ -44,6 +46,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
     )
     kept = Gauge("alto_rows", "Rows of requests under way, and markers of finished ones", registry=registry)
     kept.set_function(lambda: len(rows))
+    admission = Admission()
     shell = StageAgent(
         pipeline,
         stage,
@@ -52,6 +55,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
         lambda outs: app.sender.send_all(outs),
         horizon_ms=horizon_ms,
         maps_at_once=config.map_concurrency,
+        on_over=lambda request, status: admission.ended(request, status is Status.OK),
     )
 
     async def take_over(taken: frozenset[int]) -> None:
@@ -65,11 +69,12 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
     pumped(app, topic_names.home_topic(pipeline.name, stage), shell.handle)
     app.hold(topic_names.home_topic(pipeline.name, stage), shell.held, shell.save)
     if stage == pipeline.root:
-        pumped(
-            app,
-            topic_names.requests_topic(pipeline.name),
-            RequestAgent(pipeline, lambda outs: app.sender.send_all(outs)).handle,
-        )
+        requests = RequestAgent(pipeline, lambda outs: app.sender.send_all(outs), admission)
+        pumped(app, topic_names.requests_topic(pipeline.name), requests.handle)
+        refused = Gauge("alto_requests_refused", "Requests shed because too many were under way", registry=registry)
+        refused.set_function(lambda: admission.refused)
+        bound = Gauge("alto_requests_bound", "Requests that may be under way, of those to be shed", registry=registry)
+        bound.set_function(lambda: admission.bound)
 
     @app.timer(interval=min(SWEEP_EVERY_S, config.horizon_s / 4))  # type: ignore[untyped-decorator]
     async def sweep() -> None:

@@ -13,6 +13,8 @@ import math
 SHARE = 0.2  # of the requests that are let in, how many shall meet their deadline
 GAIN = 0.06  # by how much one request moves the bound, relatively
 LEAST, FIRST, MOST = 4.0, 16.0, 10_000.0
+FREE_MS = 10_000  # after a request's deadline its place is free, whoever has heard of its end
+CROWDED = "too many requests are under way"
 
 
 class Admission:
@@ -20,16 +22,20 @@ class Admission:
 
     def __init__(self, share: float = SHARE, first: float = FIRST) -> None:
         self._share, self.bound = share, first
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, int] = {}  # request -> its deadline, in ms since the epoch
+        self.refused = 0
 
     def __len__(self) -> int:
         return len(self._under_way)
 
-    def admit(self, request: str) -> bool:
+    def admit(self, request: str, deadline_ms: int, at_ms: int) -> bool:
         """Whether this request may begin; it is under way then. One that comes again is let in again."""
         if request not in self._under_way and len(self._under_way) >= self.bound:
-            return False
-        self._under_way.add(request)
+            self._under_way = {name: due for name, due in self._under_way.items() if at_ms < due + FREE_MS}
+            if len(self._under_way) >= self.bound:
+                self.refused += 1
+                return False
+        self._under_way[request] = deadline_ms
         return True
 
     def ended(self, request: str, met: bool) -> None:
@@ -37,7 +43,7 @@ class Admission:
         if request not in self._under_way:
             return
         is_used = 2 * len(self._under_way) >= self.bound  # one that binds nobody need not be raised
-        self._under_way.remove(request)
+        del self._under_way[request]
         if met and not is_used:
             return
         step = GAIN * ((1 - self._share) if met else -self._share)

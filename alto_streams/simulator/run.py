@@ -9,7 +9,7 @@ from alto_streams import topic_names
 from alto_streams.pipeline import Pipeline
 from alto_streams.records import Cancel, Context, Raw, Request, Status, decoder, encode
 from alto_streams.request_ids import request_id_at
-from alto_streams.scheduler.admission import Admission
+from alto_streams.scheduler.admission import CROWDED, Admission
 from alto_streams.simulator.clients import Clients
 from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
 from alto_streams.simulator.fleet import Fleet
@@ -115,8 +115,9 @@ class _World:
 
     def _let_in(self, partition: int, offset: int, at_ms: int, value: bytes) -> None:
         request = _decode(value)
-        if request.context.shed and not self._admission.admit(request.id):
-            told = Cancel(request.id, "", Status.SHED, "too many requests are under way")
+        due_ms = request.context.deadline_ms
+        if request.context.shed and due_ms is not None and not self._admission.admit(request.id, due_ms, at_ms):
+            told = Cancel(request.id, "", Status.SHED, CROWDED)
             self._logs.append(topic_names.home_topic(self._pipeline.name, self._pipeline.root), encode(told))
             return
         for topic in self._takers:

@@ -17,7 +17,9 @@ from alto_streams.agents.pump import Pump
 from alto_streams.agents.requests import RequestAgent
 from alto_streams.agents.stage import StageAgent
 from alto_streams.errors import Fenced, Retryable
+from alto_streams.records import Status
 from alto_streams.request_ids import created_ms
+from alto_streams.scheduler.admission import Admission
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.merge import Rows
@@ -77,6 +79,7 @@ class StageWorker(Worker):
         )
         self.rows.kept, self.rows.stage = world.kept, stage
         machine = StageMachine(pipeline, stage, world, Limits(world.max_attempts, world.silence_ms))
+        admission = Admission()
         self.shell = StageAgent(
             pipeline,
             stage,
@@ -85,10 +88,11 @@ class StageWorker(Worker):
             self.producer.send_all,
             horizon_ms=world.horizon_ms,
             maps_at_once=AT_ONCE,
+            on_over=lambda request, status: admission.ended(request, status is Status.OK),
         )
         self._pump(home_topic(pipeline.name, stage), self.shell.handle)
         if stage == pipeline.root:
-            requests = RequestAgent(pipeline, self.producer.send_all)
+            requests = RequestAgent(pipeline, self.producer.send_all, admission)
             self._pump(requests_topic(pipeline.name), requests.handle)
         self.loop.create_task(self._recover())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -97,10 +97,10 @@ class Log:
         return [msgspec.json.decode(o.value or b"", type=Work).path for o in self.outs if o.topic.startswith("work.")]
 
 
-async def worker(stage: str, table: Table, log: Log, pipeline: Pipeline = pipeline) -> StageAgent:
+async def worker(stage: str, table: Table, log: Log, pipeline: Pipeline = pipeline, **more: Any) -> StageAgent:
     """A worker that has just taken the partition over."""
     machine = StageMachine(pipeline, stage, Always(), Limits(4, 5_000))
-    agent = StageAgent(pipeline, stage, machine, table, log.send_all, horizon_ms=HORIZON_MS, maps_at_once=1)
+    agent = StageAgent(pipeline, stage, machine, table, log.send_all, horizon_ms=HORIZON_MS, maps_at_once=1, **more)
     await agent.take_over(0, created_ms(REQUEST))
     return agent
 

@@ -19,6 +19,7 @@ from alto_streams.records import (
     Raw,
     Request,
     Result,
+    Status,
     Timer,
     encode,
 )
@@ -45,6 +46,15 @@ async def test_a_finished_request_leaves_no_timer(table: Table, log: Log) -> Non
     assert len(agent._timers) == 1
     await agent.handle(0, polled(Items(REQUEST, "answer", "", close=Close(0)), first=1))
     assert len(agent._timers) == 0
+
+
+async def test_whoever_bounds_requests_hears_how_each_has_ended(table: Table, log: Log) -> None:
+    ended: list[tuple[str, Status]] = []
+    agent = await worker("report", table, log, on_over=lambda *told: ended.append(told))
+    await agent.handle(0, polled(Request(REQUEST, pipeline.name, Raw(msgspec.json.encode(Question("why?"))))))
+    assert ended == []
+    await agent.handle(0, polled(Items(REQUEST, "answer", "", close=Close(0)), first=1))
+    assert ended == [(REQUEST, Status.OK)]
 
 
 async def test_what_was_never_stored_is_forgotten_too(table: Table, log: Log) -> None:
