@@ -17,6 +17,7 @@ from loadtest.limit_cli import register as register_limit
 from loadtest.memory import MemoryFailed
 from loadtest.memory import measure as measure_memory
 from loadtest.report_cli import register as register_report
+from loadtest.schedule_cli import register as register_schedule
 from loadtest.slow_cli import register as register_slow
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures the system, on real brokers and workers.")
@@ -63,6 +64,7 @@ register_chaos(cli)
 register_limit(cli)
 register_compare(cli)
 register_report(cli)
+register_schedule(cli)
 register_slow(cli)
 
 

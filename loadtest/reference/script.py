@@ -16,8 +16,13 @@ FILLER = ["it", "is", "what", "the", "sources", "say", "on", "which", "they", "a
 
 
 def load_script(path: Path) -> Script:
-    """The tokens of every completion, by prompt class and subject. Raises as `load_workload`."""
-    completions = dict(found for request in load_workload(path) for found in _completions(request))
+    """What is written for the requests of a recording. Raises as `load_workload`."""
+    return script_of(load_workload(path))
+
+
+def script_of(requests: Iterable[ReferenceRequest]) -> Script:
+    """The tokens of every completion, by prompt class and subject."""
+    completions = dict(found for request in requests for found in _completions(request))
 
     def look_up(prompt_class: str, call: Call) -> list[str] | None:
         return completions.get((prompt_class.partition(".")[2], call.subject))
