@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from faust.assignor.client_assignment import ClientAssignment
@@ -22,6 +23,10 @@ from alto_streams.topic_names import class_of, class_topic
 from alto_streams.worker import App
 
 log = logging.getLogger(__name__)
+
+TENDED_S = (
+    60.0  # after which a scheduler that has told nothing is taken to be away; one tells more often, if there are calls
+)
 
 Owned = dict[str, dict[str, list[int]]]  # worker -> topic -> its partitions
 
@@ -38,6 +43,7 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
         self.rejoin: Callable[[], None] = lambda: None
         self.follows_plans = False
         self.plan: Plan | None = None
+        self.is_tended: Callable[[], bool] = lambda: True  # whether there is a scheduler that makes new plans
         self.rebalances = 0  # that this member has asked for
         self._subscribed: dict[str, set[str]] = {}  # member -> topics
         self._workers: dict[str, list[str]] = {}  # topic -> who may own it
@@ -129,7 +135,11 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
                     assignments[member].actives[topic] = mine[number :: len(takers)]
 
     def _planned(self, plan: Plan | None) -> Owned:
-        owners = {} if plan is None else {class_topic(name): mine for name, mine in plan.owners.items()}
+        owners: Mapping[str, Sequence[str]] = {}
+        if plan is not None:
+            owners = {class_topic(name): mine for name, mine in plan.owners.items()}
+            if not self.is_tended():  # nobody will plan for those that have come since
+                owners = make_room(owners, self._workers, set(plan.busy))
         return carry_out(owners, self._counts, self._workers)
 
 
@@ -145,7 +155,29 @@ def assign_by_plan(app: App, config: Settings, model: str) -> None:
         app.assignor.rejoin = rejoin
         app.assignor.follow(plan)
 
-    app.beside(PlanFeed.of(config, [model], follow))
+    def is_tended() -> bool:
+        told = [each[model].at_ms for each in (feed.plans, feed.forecasts) if model in each]
+        return time.time() * 1000 - max(told, default=0) < TENDED_S * 1000
+
+    feed = PlanFeed.of(config, [model], follow)
+    app.assignor.is_tended = is_tended
+    app.beside(feed)
+
+
+def make_room(
+    owners: Mapping[str, Sequence[str]], workers: Mapping[str, Sequence[str]], known: Collection[str]
+) -> dict[str, list[str]]:
+    """The owners, with an even share of each topic for the workers that are there and not `known` to the plan."""
+    found = {}
+    for topic, planned in owners.items():
+        there, mine = workers.get(topic, ()), list(planned)
+        new = [worker for worker in there if worker not in known]
+        for worker in new:
+            for _ in range(len(mine) // len(there)):
+                most = max(sorted(set(mine) - set(new)), key=mine.count)
+                mine[max(p for p, owner in enumerate(mine) if owner == most)] = worker
+        found[topic] = mine
+    return found
 
 
 def carry_out(

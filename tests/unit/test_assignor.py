@@ -11,7 +11,7 @@ from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alto_streams.agents.assignor import PlanAssignor, carry_out, describe
+from alto_streams.agents.assignor import PlanAssignor, carry_out, describe, make_room
 from alto_streams.agents.plan_feed import PlanFeed
 from alto_streams.records import encode
 from alto_streams.scheduler.partitions import unplanned
@@ -57,6 +57,24 @@ def test_the_first_plan_knows_who_owns_what_without_one(counts: Mapping[str, int
     )
 
 
+@given(
+    owners=st.dictionaries(st.sampled_from(["x", "y", "z"]), st.lists(NAMES, min_size=1, max_size=24), min_size=1),
+    new=st.sets(st.sampled_from(["http://new:1", "http://new:2"]), min_size=1),
+)
+def test_without_a_scheduler_those_that_come_get_an_even_share_and_nobody_loses_more_than_it_takes(
+    owners: Mapping[str, Sequence[str]], new: set[str]
+) -> None:
+    there = sorted({*WORKERS, *new})
+    shared = make_room(owners, dict.fromkeys(owners, there), WORKERS)
+    for topic, mine in shared.items():
+        share = len(mine) // len(there)
+        assert [mine.count(worker) for worker in sorted(new)] == [share] * len(new)
+        assert sum(old != own for old, own in zip(owners[topic], mine, strict=True)) == share * len(new)
+    assert make_room(owners, dict.fromkeys(owners, WORKERS), WORKERS) == {
+        name: list(each) for name, each in owners.items()
+    }
+
+
 def test_a_worker_gets_only_topics_that_it_has_subscribed_to() -> None:
     owned = carry_out({"x": ["a", "b"]}, {"x": 2}, {"x": ["b"]})
     assert owned == {"b": {"x": [0, 1]}}
@@ -84,16 +102,16 @@ def member(url: str, topics: list[str]) -> ConsumerProtocolMemberMetadata:
     return ConsumerProtocolMemberMetadata(4, topics, said.dumps())
 
 
-def assigned(*members: tuple[str, list[str]]) -> list[dict[str, list[int]]]:
+def assigned(*members: tuple[str, list[str]], tended: bool = True) -> list[dict[str, list[int]]]:
     """Who gets which partitions by a plan, of members in this order; a plan that is carried out asks for nothing."""
     conf = SimpleNamespace(id="alto.lm.m", canonical_url="http://a:1", broker_session_timeout=10.0)
     app = SimpleNamespace(conf=conf, tables=SimpleNamespace(data={}, changelog_topics=set()), tracer=None)
     assignor = PlanAssignor(app)
-    assignor.follows_plans = True
+    assignor.follows_plans, assignor.is_tended = True, lambda: tended
     owners = {"p.x": ["http://a:1"] * 2 + ["http://b:1"] * 2, "p.y": ["http://b:1"] * 4}
     assignor.plan = Plan("m", 1, 0, "first", owners, busy={"http://a:1": 1.0, "http://b:1": 1.0})
     found = assignor._perform_assignment(Cluster(), {f"member-{n}": member(*each) for n, each in enumerate(members)})
-    assignor._ask()
+    assignor._ask(assignor.plan.version)
     assert assignor.rebalances == 0
     return [{topic: list(mine) for topic, mine in found[f"member-{n}"].assignment} for n in range(len(members))]
 
@@ -101,6 +119,12 @@ def assigned(*members: tuple[str, list[str]]) -> list[dict[str, list[int]]]:
 def test_members_get_what_is_planned_for_their_workers() -> None:
     a, b = assigned(("http://a:1", TOPICS), ("http://b:1", TOPICS))
     assert (a, b) == ({"work.p.x": [0, 1], "work.p.y": []}, {"work.p.x": [2, 3], "work.p.y": [0, 1, 2, 3]})
+
+
+def test_a_worker_that_joins_waits_for_its_plan_but_not_for_a_scheduler_that_is_away() -> None:
+    three = [("http://a:1", TOPICS), ("http://b:1", TOPICS), ("http://c:1", TOPICS)]
+    assert assigned(*three)[2] == {"work.p.x": [], "work.p.y": []}
+    assert assigned(*three, tended=False)[2] == {"work.p.x": [1], "work.p.y": [3]}
 
 
 def test_members_with_one_address_own_nothing_twice() -> None:
