@@ -18,13 +18,14 @@ class Call(Wire, frozen=True):
     """One LM call, as any engine understands it. The part that all calls of a prompt class share comes first.
 
     `subject` names what the call is about; a recording is looked up by it. `choices` asks for exactly one of these
-    texts; `grammar` is GBNF; `logprobs` asks for that many alternatives per token.
+    texts; `grammar` is GBNF; `logprobs` asks for that many alternatives per token. Without a `temperature` it is that
+    of the model's card, else 0.
     """
 
     messages: list[Message]
     max_tokens: int
     subject: str = ""
-    temperature: float = 0.0
+    temperature: float | None = None
     seed: int | None = None
     stop: list[str] = []
     grammar: str | None = None

@@ -56,7 +56,8 @@ class Prompt(Generic[T]):
 
     `subject` names what the call is about (by default the variable part). Decoding is constrained by `grammar` (GBNF)
     or `choices` where the engine can. Of a `LineGrammar` the rest is known when a call has broken off, so prefer it to
-    text. With a temperature, `seed` does not make a resumed call repeat what an undisturbed one would have written.
+    text. Without a `temperature` it is that of the model's card, else 0; with one, `seed` does not make a resumed call
+    repeat what an undisturbed one would have written.
     """
 
     fixed: list[Message]
@@ -64,7 +65,7 @@ class Prompt(Generic[T]):
     parse: Parser[T]
     max_tokens: int
     subject: str | None = None
-    temperature: float = 0.0
+    temperature: float | None = None
     seed: int | None = None
     stop: list[str] = field(default_factory=list)
     grammar: str | LineGrammar | None = None

@@ -83,7 +83,9 @@ class Dialect:
         return {"timings_per_token": True, "return_progress": True}
 
     def _sampling(self, call: Call) -> Json:
-        body: Json = {"stream": True, "temperature": call.temperature}
+        body: Json = {"stream": True}
+        if call.temperature is not None:
+            body["temperature"] = call.temperature
         if call.seed is not None:
             body["seed"] = call.seed
         if call.stop:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ from alto_streams.models.http_errors import refused, transport_errors
 from alto_streams.models.pieces import Reader
 from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
 from alto_streams.models.stops import BegunStops
-from alto_streams.records import Call
+from alto_streams.records import Call, Message
 from alto_streams.resume import finished
 
 Json = dict[str, Any]
@@ -32,7 +33,8 @@ class OpenAIEngine:
     """A server at `base_url` (ending in `/v1`), asked for `model` (empty: the first one that it lists).
 
     `slots`: how many calls it shall run at once. `silence_s`: how long it may send nothing within a run. `dialect`:
-    detected when left out. `api_key` is sent as a bearer token and never appears in errors or logs.
+    detected when left out. `api_key` is sent as a bearer token and never appears in errors or logs. `context_tokens`:
+    where the server tells none, or fewer shall be used. `sampling`: its parameters for what a call leaves open.
     """
 
     def __init__(
@@ -44,8 +46,11 @@ class OpenAIEngine:
         silence_s: float = 30.0,
         dialect: dialects.Name | None = None,
         api_key: str | None = None,
+        context_tokens: int | None = None,
+        sampling: Mapping[str, float] | None = None,
     ) -> None:
         self._base = base_url.rstrip("/")
+        self._context_tokens, self._sampling = context_tokens, dict(sampling or {})
         self._model = model
         self._slots = slots
         self._told = dialects.DIALECTS[dialect] if dialect else None
@@ -101,6 +106,7 @@ class OpenAIEngine:
             return
         dialect = self._dialect or dialects.DIALECTS["openai"]
         url, body = await self._request(dialect, call, prefix, prefix_tokens)
+        body = {"temperature": 0.0, **self._sampling, **body}
         reader, stops = Reader(self.name, call.logprobs > 0, dialect.tokens), BegunStops(call.stop, prefix)
         async with aclosing(self._events(url, body)) as events:
             async for event in events:
@@ -114,6 +120,25 @@ class OpenAIEngine:
         for ready in stops.rest():
             yield ready
         yield last
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int | None:
+        """The tokens of a prompt, its template's included; None where the server has no route that tells."""
+        if self._dialect is None:
+            await self.ready()
+        dialect = self._dialect or dialects.DIALECTS["openai"]
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        if dialect.name == "openai":
+            return None
+        body: Json = {"model": self._model, "messages": turns}
+        if dialect.name == "llama.cpp":
+            body = {"content": await self._templated(messages), "add_special": True, "parse_special": True}
+        with transport_errors(self.name):
+            response = await self._client.post(f"{self._root}/tokenize", json=body)
+            if response.status_code in (404, 405, 501):
+                return None
+            await self._check(response)
+            told = response.json()
+            return int(told["count"]) if "count" in told else len(told["tokens"])
 
     async def close(self) -> None:
         """Close all connections, and with them the runs that are still open."""
@@ -132,14 +157,16 @@ class OpenAIEngine:
         dialect = told or dialects.DIALECTS[dialects.detect(models, props)]
         self._choose_model(models, dialect)
         self._dialect = dialect
-        self._capabilities = dialects.capabilities(dialect, models, props, self._slots)
+        able = dialects.capabilities(dialect, models, props, self._slots)
+        bounds = [bound for bound in (able.context_tokens, self._context_tokens) if bound]
+        self._capabilities = replace(able, context_tokens=min(bounds, default=0))
 
     async def _request(
         self, dialect: dialects.Dialect, call: Call, prefix: str, prefix_tokens: list[int] | None
     ) -> tuple[str, Json]:
         """The route and the body of the request that makes the call."""
         if prefix_tokens and dialect.tokens and await self._reads_as(prefix_tokens, prefix):
-            body = dialect.native_body(call, await self._templated(call), prefix, prefix_tokens)
+            body = dialect.native_body(call, await self._templated(call.messages), prefix, prefix_tokens)
             return f"{self._root}/completion", body
         return f"{self._base}/chat/completions", dialect.chat_body(call, self._model, prefix)
 
@@ -162,10 +189,10 @@ class OpenAIEngine:
             response = await self._client.post(f"{self._root}/detokenize", json={"tokens": tokens})
             return response.status_code < 300 and response.json().get("content") == text
 
-    async def _templated(self, call: Call) -> str:
-        messages = [{"role": message.role, "content": message.content} for message in call.messages]
+    async def _templated(self, messages: Sequence[Message]) -> str:
+        turns = [{"role": message.role, "content": message.content} for message in messages]
         with transport_errors(self.name):
-            response = await self._client.post(f"{self._root}/apply-template", json={"messages": messages})
+            response = await self._client.post(f"{self._root}/apply-template", json={"messages": turns})
             await self._check(response)
             return str(response.json()["prompt"])
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from alto_streams.records import Call, Poison, TokenLogprob
+from alto_streams.records import Call, Message, Poison, TokenLogprob
 
 
 class EngineUnavailable(Exception):
@@ -41,6 +41,10 @@ class CallRejected(Poison):
     def __init__(self, cause: str, engine: str = "") -> None:
         super().__init__(_named(engine, cause))
         self.cause = cause
+
+
+class TooLong(CallRejected):
+    """The prompt leaves no room to write in the engine's context; the cause has the counts."""
 
 
 def _named(engine: str, cause: str) -> str:
@@ -134,3 +138,16 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Release connections and processes."""
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """An engine that knows its tokenizer."""
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int | None:
+        """The tokens of a prompt, its template's included; None where the server has no route that tells.
+
+        Raises:
+            EngineUnavailable: it cannot be reached now.
+            CallRejected: it cannot read these messages.
+        """
