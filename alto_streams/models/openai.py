@@ -92,6 +92,7 @@ class OpenAIEngine:
         prefix_tokens: list[int] | None = None,
         prompt_class: str = "",
         by_line: bool = False,
+        priority: int = 0,
     ) -> AsyncGenerator[Piece, None]:
         """Stream the completion; see `Engine.generate`. `prompt_class` is not sent: the server knows prefixes itself.
 

@@ -115,6 +115,7 @@ class Engine(Protocol):
         prefix_tokens: list[int] | None = None,
         prompt_class: str = "",
         by_line: bool = False,
+        priority: int = 0,
     ) -> AsyncIterator[Piece]:
         """Stream the completion, continuing the assistant's turn from `prefix`; closing the iterator aborts the call.
 
@@ -125,7 +126,7 @@ class Engine(Protocol):
         what one run would have written; with a temperature they are another sample, whatever the seed.
 
         `by_line`: nothing is done with less than a whole line, so an engine may gather up to a line's end, but no
-        longer than a second or two.
+        longer than a second or two. `priority`: where an engine has to choose, the call with the lowest comes first.
 
         The first piece says that the call was taken. An engine that runs inside this process yields an empty one
         before it begins, so that a call which kills the process has been counted.

@@ -85,6 +85,7 @@ class ScriptedEngine:
         prefix_tokens: list[int] | None = None,
         prompt_class: str = "",
         by_line: bool = False,
+        priority: int = 0,
     ) -> AsyncGenerator[Piece, None]:
         """Stream the recorded completion, exactly from behind `prefix` on; see `Engine.generate`.
 

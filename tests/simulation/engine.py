@@ -39,6 +39,7 @@ class SimulatedEngine:
         prefix_tokens: list[int] | None = None,
         prompt_class: str = "",
         by_line: bool = False,
+        priority: int = 0,
     ) -> AsyncIterator[Piece]:
         """What the script still has to say behind the prefix."""
         world = self._world

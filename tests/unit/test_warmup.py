@@ -37,6 +37,7 @@ class Listening:
         prefix_tokens: list[int] | None = None,
         prompt_class: str = "",
         by_line: bool = False,
+        priority: int = 0,
     ) -> AsyncGenerator[Piece, None]:
         if len(self.calls) >= self._dies:
             raise EngineUnavailable("engine listening: down")
