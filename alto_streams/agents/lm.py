@@ -27,7 +27,7 @@ from alto_streams.errors import Fenced, Retryable
 from alto_streams.models.protocol import CallRejected, Engine, EngineBroke, EngineUnavailable, Piece
 from alto_streams.parts import Backoff
 from alto_streams.records import Chunk, ControlRecord, End, Poison, Start, Status, Work, encode
-from alto_streams.scheduler.slack import rank
+from alto_streams.scheduler.slack import priority
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class LMAgent:
             prefix_tokens=work.prefix_tokens,
             prompt_class=f"{pipeline}.{work.stage}",
             by_line=work.flush == "line",
-            priority=_priority(work),
+            priority=priority(work.receipt, int(time.time() * 1000)),
         )
         last, is_taken = Piece(""), False
         counted = self._tally.begin(f"{pipeline}.{work.stage}")
@@ -222,12 +222,6 @@ class LMAgent:
     def _expired(work: Work) -> bool:
         deadline = work.context.deadline_ms
         return deadline is not None and deadline < time.time() * 1000
-
-
-def _priority(work: Work) -> int:
-    """Least slack first, as it waited for its slot: in the engine it may wait once more, or make room for another."""
-    now_ms = int(time.time() * 1000)
-    return int(rank(work.receipt.latest_ms if work.receipt is not None else None, now_ms, now_ms))
 
 
 def cannot_continue(model: str, stage: str) -> str:

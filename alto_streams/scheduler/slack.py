@@ -6,7 +6,7 @@ those first that are lost already, so these lose their place (Lehoczky's domino 
 
 from __future__ import annotations
 
-from alto_streams.scheduling import ClassForecast
+from alto_streams.scheduling import ClassForecast, Receipt
 
 PATIENCE_MS = 30_000  # a call without a deadline waits as if it had to begin so long after it came
 ROOM = 0.1  # of an engine's slots: with fewer in use it sheds nothing
@@ -42,3 +42,8 @@ def rank(latest_ms: int | None, arrived_ms: int, at_ms: int) -> float:
     if latest_ms is None or is_hopeless(latest_ms, at_ms):
         return arrived_ms + PATIENCE_MS
     return latest_ms
+
+
+def priority(receipt: Receipt | None, at_ms: int) -> int:
+    """For an engine that chooses whom to serve first: the same order, of a call that begins there now."""
+    return int(rank(None if receipt is None else receipt.latest_ms, at_ms, at_ms))

@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alto_streams.scheduler.slack import PATIENCE_MS, is_hopeless, latest_start, rank
-from alto_streams.scheduling import ClassForecast
+from alto_streams.scheduler.slack import PATIENCE_MS, is_hopeless, latest_start, priority, rank
+from alto_streams.scheduling import ClassForecast, Receipt
 
 TIMES = st.integers(0, 100_000)
 
@@ -56,3 +56,9 @@ def test_a_rank_changes_once(latest: int, arrived: int, times: list[int]) -> Non
     assert sum(one != two for one, two in pairwise(ranks)) <= 1
     for each, at in zip(ranks, sorted(times), strict=True):
         assert each == (arrived + PATIENCE_MS if is_hopeless(latest, at) else latest)
+
+
+def test_an_engine_serves_in_the_same_order() -> None:
+    told = [Receipt("slack", "", latest_ms=latest) for latest in (900, 2_000, None)]
+    assert [priority(receipt, 1_000) for receipt in told] == [1_000 + PATIENCE_MS, 2_000, 1_000 + PATIENCE_MS]
+    assert priority(None, 1_000) == 1_000 + PATIENCE_MS
