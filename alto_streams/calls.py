@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from alto_streams.codec import Wire
 
@@ -17,9 +17,15 @@ class Message(Wire, frozen=True):
 class Call(Wire, frozen=True):
     """One LM call, as any engine understands it. The part that all calls of a prompt class share comes first.
 
-    `subject` names what the call is about; a recording is looked up by it. `choices` asks for exactly one of these
-    texts; `grammar` is GBNF; `logprobs` asks for that many alternatives per token. Without a `temperature` it is that
-    of the model's card, else 0.
+    `subject` names what the call is about; a recording is looked up by it. `logprobs` asks for that many alternatives
+    per token. Without a `temperature` it is that of the model's card, else 0.
+
+    At most one of these constrains the text. `choices` asks for exactly one of these texts, and `grammar` is GBNF; an
+    engine that cannot leaves the text free. `json_schema` and `regex` are what the whole text must match; an engine
+    that cannot refuses the call.
+
+    Raises:
+        ValueError: more than one of them is given.
     """
 
     messages: list[Message]
@@ -31,6 +37,13 @@ class Call(Wire, frozen=True):
     grammar: str | None = None
     choices: list[str] | None = None
     logprobs: int = 0
+    json_schema: dict[str, Any] | None = None
+    regex: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("grammar", "choices", "json_schema", "regex") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"Call: {' and '.join(given)} together; give at most one of them")
 
 
 class TokenLogprob(Wire, frozen=True):

@@ -1,34 +1,38 @@
-"""What OpenAI-compatible servers do differently: how to continue a turn, constrain it, and get token ids.
+"""What OpenAI-compatible servers do differently: how a turn is continued, and token ids got (`guides`: constraints).
 
-vLLM follows https://docs.vllm.ai "OpenAI-Compatible Server" (`continue_final_message`, `structured_outputs`);
-llama.cpp follows its `tools/server/README.md` (`grammar`, `/apply-template`, `/completion`).
+vLLM follows https://docs.vllm.ai "OpenAI-Compatible Server" (`continue_final_message`, `return_token_ids`);
+llama.cpp follows its `tools/server/README.md` (`grammar`, `/apply-template`, `/completion`);
+SGLang follows https://docs.sglang.io "OpenAI APIs" (`continue_final_message`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from alto_streams.grammars import one_of
+from alto_streams.models import guides
 from alto_streams.models.protocol import CallRejected, Capabilities
 from alto_streams.records import Call
-from alto_streams.resume import choices_left
 
 Json = dict[str, Any]
 CONTINUE = "Continue this text from exactly where it ends. Write only what comes next."
-Name = Literal["vllm", "llama.cpp", "openai"]
-NAMES: tuple[Name, ...] = ("vllm", "llama.cpp", "openai")
+Name = Literal["vllm", "llama.cpp", "sglang", "openai"]
+NAMES: tuple[Name, ...] = ("vllm", "llama.cpp", "sglang", "openai")
+_COUNTING = ("vllm", "sglang")  # they tell with each event, if asked to, how many tokens it took
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One kind of server.
 
-    `reuses`: whether a connection may carry another request after a streamed reply (llama.cpp closes it, so a
-    second request on it fails). `natives`: a run can also continue from token ids, by the server's own route.
+    `guide`: a constraint in its words. `constrains`: it keeps to all kinds of them, not to JSON schemas alone.
+    `reuses`: whether a connection may carry another request after a streamed reply (llama.cpp closes it, so a second
+    request on it fails). `tokens`: it tells token ids, and a run can also continue from them, by a route of its own.
     """
 
     name: Name
+    guide: Callable[[guides.Guide], Json]
     continues: bool
     constrains: bool
     reuses: bool
@@ -38,9 +42,9 @@ class Dialect:
         """The body of `POST /chat/completions`.
 
         Raises:
-            CallRejected: the call must continue a turn, or keep to choices, in a way that this server cannot.
+            CallRejected: the call must continue a turn, or be constrained, in a way that this server cannot.
         """
-        opened = call.messages[-1].content if call.messages and call.messages[-1].role == "assistant" else ""
+        opened = opened_turn(call)
         if prefix and not self.continues:
             raise CallRejected("it cannot continue an assistant's turn: if it can, name its dialect in ALTO_MODELS")
         turns = call.messages[:-1] if opened else call.messages
@@ -49,9 +53,7 @@ class Dialect:
             messages.append({"role": "user", "content": f"{CONTINUE}\n\n{opened}"})
             opened = ""
         body: Json = {"model": model, "messages": messages, "max_tokens": call.max_tokens, **self._sampling(call)}
-        # vLLM holds text back, so its events do not tell how many tokens they took unless they are asked to.
-        counts = {"continuous_usage_stats": True} if self.name == "vllm" else {}
-        body |= {"stream_options": {"include_usage": True, **counts}}
+        body |= {"stream_options": self._usage()}
         if opened or prefix:
             # A last turn that is the assistant's own is open, so what it wrote already is more of the same turn.
             messages.append({"role": "assistant", "content": opened + prefix})
@@ -59,27 +61,40 @@ class Dialect:
         body |= self._constraint(call, prefix)
         alternatives = call.logprobs
         if self.tokens:
-            # llama.cpp tells a token's id only together with its log-probability, and its count with its timings.
-            alternatives = max(1, call.logprobs)
             body |= self._told()
+        if self.name == "llama.cpp":  # it tells a token's id only together with its log-probability
+            alternatives = max(1, call.logprobs)
         if alternatives:
             body |= {"logprobs": True, "top_logprobs": alternatives}
         return body
 
-    def native_body(self, call: Call, prompt: str, prefix: str, prefix_tokens: list[int]) -> Json:
-        """The body of llama.cpp's `POST /completion`: the templated prompt as text, then the prefix as token ids."""
-        body: Json = {
-            "prompt": [prompt, *prefix_tokens],
-            "n_predict": call.max_tokens,
-            "n_probs": max(1, call.logprobs),
-        }
-        return body | self._told() | self._sampling(call) | self._constraint(call, prefix)
+    def tokens_body(
+        self, call: Call, model: str, prompt: str | list[int], prefix: str, prefix_tokens: list[int]
+    ) -> Json:
+        """The body of the route that takes token ids: `POST /v1/completions`, or llama.cpp's `POST /completion`.
+
+        `prompt`: the templated prompt, as ids; for llama.cpp as text, which it reads with its special tokens.
+        """
+        body = self._told() | self._sampling(call) | self._constraint(call, prefix)
+        if isinstance(prompt, str):
+            whole = [prompt, *prefix_tokens]
+            return body | {"prompt": whole, "n_predict": call.max_tokens, "n_probs": max(1, call.logprobs)}
+        body |= {"model": model, "prompt": [*prompt, *prefix_tokens], "max_tokens": call.max_tokens}
+        return body | {"stream_options": self._usage()} | ({"logprobs": call.logprobs} if call.logprobs else {})
+
+    def _usage(self) -> Json:
+        return {"include_usage": True} | ({"continuous_usage_stats": True} if self.name in _COUNTING else {})
 
     def _told(self) -> Json:
-        """What llama.cpp shall tell besides text. It notices that a stream was closed only when it writes to it.
+        """What a server shall tell besides text.
 
-        So it reports progress while it reads the prompt: a call that is aborted then would be read to its end else.
+        vLLM tells token ids at once, but holds back as many letters as its longest stop sequence has, unless that is
+        to be part of the text: then ids and text belong together (`Stops` takes it out again). llama.cpp counts tokens
+        with its timings. It notices that a stream was closed only when it writes to it, so it reports progress while it
+        reads the prompt: a call that is aborted then would be read to its end else.
         """
+        if self.name == "vllm":
+            return {"return_token_ids": True, "include_stop_str_in_output": True}
         return {"timings_per_token": True, "return_progress": True}
 
     def _sampling(self, call: Call) -> Json:
@@ -93,36 +108,21 @@ class Dialect:
         return body
 
     def _constraint(self, call: Call, prefix: str) -> Json:
-        if not self.constrains:
-            return {}
-        choices = remaining_choices(call, prefix)
-        if self.name == "vllm":
-            if choices is not None:
-                return {"structured_outputs": {"choice": choices}}
-            return {"structured_outputs": {"grammar": call.grammar}} if call.grammar else {}
-        grammar = one_of(choices) if choices is not None else call.grammar
-        return {"grammar": grammar} if grammar else {}
+        guide = guides.guide_of(call, prefix)
+        return self.guide(guide) if guide is not None else {}
 
 
 DIALECTS: dict[Name, Dialect] = {
-    "vllm": Dialect("vllm", continues=True, constrains=True, reuses=True, tokens=False),
-    "llama.cpp": Dialect("llama.cpp", continues=True, constrains=True, reuses=False, tokens=True),
-    "openai": Dialect("openai", continues=False, constrains=False, reuses=True, tokens=False),
+    "vllm": Dialect("vllm", guides.vllm, continues=True, constrains=True, reuses=True, tokens=True),
+    "llama.cpp": Dialect("llama.cpp", guides.llama_cpp, continues=True, constrains=True, reuses=False, tokens=True),
+    "sglang": Dialect("sglang", guides.sglang, continues=True, constrains=True, reuses=True, tokens=False),
+    "openai": Dialect("openai", guides.openai, continues=False, constrains=False, reuses=True, tokens=False),
 }
 
 
-def remaining_choices(call: Call, prefix: str) -> list[str] | None:
-    """What may still follow `prefix` so that the whole is one of the call's choices; None if it names none.
-
-    Raises:
-        CallRejected: no choice begins with the prefix.
-    """
-    if call.choices is None:
-        return None
-    left = choices_left(call.choices, prefix)
-    if not left:
-        raise CallRejected("none of the call's choices begins with the accepted text")
-    return left
+def opened_turn(call: Call) -> str:
+    """What the assistant's own last turn says already, where the call leaves it open; else nothing."""
+    return call.messages[-1].content if call.messages and call.messages[-1].role == "assistant" else ""
 
 
 def detect(models: Json, props: Json | None) -> Name:
@@ -130,9 +130,8 @@ def detect(models: Json, props: Json | None) -> Name:
     if props is not None and "total_slots" in props:
         return "llama.cpp"
     owners = {str(model.get("owned_by", "")) for model in models.get("data", [])}
-    if "vllm" in owners:
-        return "vllm"
-    return "llama.cpp" if "llamacpp" in owners else "openai"
+    known: dict[str, Name] = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp"}
+    return next((name for owner, name in known.items() if owner in owners), "openai")
 
 
 def capabilities(dialect: Dialect, models: Json, props: Json | None, slots: int) -> Capabilities:
@@ -148,6 +147,8 @@ def capabilities(dialect: Dialect, models: Json, props: Json | None, slots: int)
         context_tokens=context,
         grammar=dialect.constrains,
         choices=dialect.constrains,
+        json_schema=True,
+        regex=dialect.constrains,
         logprobs=True,
         tokens=dialect.tokens,
         continues=dialect.continues,

@@ -14,14 +14,14 @@ from typing import Any
 
 import httpx
 import httpx_sse
+import msgspec
 
-from alto_streams.models import dialects
+from alto_streams.models import dialects, guides
 from alto_streams.models.http_errors import refused, transport_errors
 from alto_streams.models.pieces import Reader
 from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
-from alto_streams.models.stops import BegunStops
+from alto_streams.models.stops import Stops
 from alto_streams.records import Call, Message
-from alto_streams.resume import finished
 
 Json = dict[str, Any]
 
@@ -101,26 +101,26 @@ class OpenAIEngine:
         """
         if self._dialect is None or self._capabilities is None:
             await self.ready()
-        ended = finished(call, prefix)
+        ended = guides.ended(call, prefix)
         if ended is not None:
             yield Piece("", finish=ended)
             return
         dialect = self._dialect or dialects.DIALECTS["openai"]
         url, body = await self._request(dialect, call, prefix, prefix_tokens)
         body = {"temperature": 0.0, **self._sampling, **body}
-        reader, stops = Reader(self.name, call.logprobs > 0, dialect.tokens), BegunStops(call.stop, prefix)
+        reader, stops = Reader(self.name, call.logprobs > 0, dialect.tokens), Stops(call.stop, prefix)
         async with aclosing(self._events(url, body)) as events:
             async for event in events:
                 piece = reader.feed(event)
                 for ready in stops.feed(piece) if piece is not None else ():
                     yield ready
-                if stops.complete:
+                if stops.complete and not stops.known:
                     yield Piece("", finish="stop")
                     return
         last = reader.last()
         for ready in stops.rest():
             yield ready
-        yield last
+        yield msgspec.structs.replace(last, finish="stop") if stops.complete else last
 
     async def count_tokens(self, messages: Sequence[Message]) -> int | None:
         """The tokens of a prompt, its template's included; None where the server has no route that tells."""
@@ -133,13 +133,8 @@ class OpenAIEngine:
         body: Json = {"model": self._model, "messages": turns}
         if dialect.name == "llama.cpp":
             body = {"content": await self._templated(messages), "add_special": True, "parse_special": True}
-        with transport_errors(self.name):
-            response = await self._client.post(f"{self._root}/tokenize", json=body)
-            if response.status_code in (404, 405, 501):
-                return None
-            await self._check(response)
-            told = response.json()
-            return int(told["count"]) if "count" in told else len(told["tokens"])
+        told = await self._tokenized(body)
+        return None if told is None else len(told)
 
     async def close(self) -> None:
         """Close all connections, and with them the runs that are still open."""
@@ -167,9 +162,20 @@ class OpenAIEngine:
     ) -> tuple[str, Json]:
         """The route and the body of the request that makes the call."""
         if prefix_tokens and dialect.tokens and await self._reads_as(prefix_tokens, prefix):
-            body = dialect.native_body(call, await self._templated(call.messages), prefix, prefix_tokens)
-            return f"{self._root}/completion", body
+            prompt = await self._prompt(dialect, call)
+            if prompt is not None:
+                body = dialect.tokens_body(call, self._model, prompt, prefix, prefix_tokens)
+                return f"{self._root}/completion" if isinstance(prompt, str) else f"{self._base}/completions", body
         return f"{self._base}/chat/completions", dialect.chat_body(call, self._model, prefix)
+
+    async def _prompt(self, dialect: dialects.Dialect, call: Call) -> str | list[int] | None:
+        """The templated prompt, as the route wants it that takes token ids; None if the server has no such route."""
+        if dialect.name == "llama.cpp":
+            return await self._templated(call.messages)
+        turns = [{"role": message.role, "content": message.content} for message in call.messages]
+        opened = bool(dialects.opened_turn(call))
+        body = {"model": self._model, "messages": turns}
+        return await self._tokenized(body | {"continue_final_message": opened, "add_generation_prompt": not opened})
 
     async def _events(self, url: str, body: Json) -> AsyncGenerator[Json, None]:
         headers = {} if self._dialect and self._dialect.reuses else {"Connection": "close"}
@@ -187,8 +193,19 @@ class OpenAIEngine:
     async def _reads_as(self, tokens: list[int], text: str) -> bool:
         """Whether these tokens are exactly this text here; those of another model of the same name are not."""
         with transport_errors(self.name):
-            response = await self._client.post(f"{self._root}/detokenize", json={"tokens": tokens})
-            return response.status_code < 300 and response.json().get("content") == text
+            body = {"model": self._model, "tokens": tokens}
+            response = await self._client.post(f"{self._root}/detokenize", json=body)
+            told = response.json() if response.status_code < 300 else {}
+            return bool(told.get("content", told.get("prompt")) == text)
+
+    async def _tokenized(self, body: Json) -> list[int] | None:
+        with transport_errors(self.name):
+            response = await self._client.post(f"{self._root}/tokenize", json=body)
+            if response.status_code in (404, 405, 501):
+                return None
+            await self._check(response)
+            told = response.json().get("tokens")
+            return [int(token) for token in told] if isinstance(told, list) else None
 
     async def _templated(self, messages: Sequence[Message]) -> str:
         turns = [{"role": message.role, "content": message.content} for message in messages]

@@ -10,6 +10,8 @@ from alto_streams.records import TokenLogprob
 Json = dict[str, Any]
 Finish = Literal["stop", "length"]
 
+_COMPLETIONS = ("tokens", "token_logprobs", "top_logprobs")
+
 
 class WholeCharacters:
     """Holds back a character's first half.
@@ -35,27 +37,33 @@ class WholeCharacters:
 class Covered:
     """Pairs token ids with text.
 
-    llama.cpp tells no ids of tokens that end within a character, or whose text it held back because it could become
-    a stop string; but it counts them. Ids are passed on only while none is missing; after the first gap none are,
-    and the run can be continued from its text alone.
+    vLLM tells the ids of a character's first tokens before it has text for them: they wait for it. llama.cpp tells no
+    ids of tokens that end within a character, or whose text it held back because it could become a stop string; but
+    it counts them. Ids are passed on only while none is missing; after the first gap none are, and the run can be
+    continued from its text alone.
     """
 
     def __init__(self) -> None:
+        self._ids: list[int] = []
         self._told = 0
         self._broken = False
 
-    def feed(self, entries: list[Json], generated: int | None) -> list[int] | None:
-        """The ids of the tokens of one event, or None; `generated` is the server's count of tokens so far."""
-        self._told += len(entries)
-        if self._told != generated or any("id" not in entry for entry in entries):
-            self._broken = True
-        return None if self._broken else [int(entry["id"]) for entry in entries]
+    def add(self, ids: list[int]) -> None:
+        """The ids that one event tells."""
+        self._told += len(ids)
+        self._ids += ids
+
+    def take(self, generated: int | None) -> list[int] | None:
+        """The ids of the text that is whole now, or None; `generated` is the server's count of tokens so far."""
+        ids, self._ids = self._ids, []
+        self._broken = self._broken or not ids or self._told != generated
+        return None if self._broken else ids
 
 
 def logprobs(entries: list[Json]) -> list[TokenLogprob]:
-    """The alternatives of each token; the sampled one is always among them."""
+    """The alternatives of each token; the sampled one is always among them. Entries without any are only ids."""
     found = []
-    for entry in entries:
+    for entry in (entry for entry in entries if "logprob" in entry):
         top = {str(other["token"]): float(other["logprob"]) for other in entry.get("top_logprobs") or []}
         top.setdefault(str(entry["token"]), float(entry["logprob"]))
         found.append(TokenLogprob(token=str(entry["token"]), top=top))
@@ -65,7 +73,7 @@ def logprobs(entries: list[Json]) -> list[TokenLogprob]:
 class Reader:
     """Reads one run's events. `feed` gives a piece of text, if there is one; `last` the final piece.
 
-    Understands both the chat route's events and llama.cpp's native ones.
+    Understands the events of the chat route, of the completions route, and llama.cpp's native ones.
     """
 
     def __init__(self, name: str, wants_logprobs: bool, tells_tokens: bool) -> None:
@@ -74,6 +82,7 @@ class Reader:
         self._tells_tokens = tells_tokens
         self._characters = WholeCharacters()
         self._covered = Covered()
+        self._alternatives: list[TokenLogprob] = []
         self._usage = Usage()
         self._counted = 0
         self._finish: Finish | None = None
@@ -94,8 +103,8 @@ class Reader:
         for choice in event.get("choices") or []:
             if choice.get("finish_reason"):
                 self._finish = self._finished(str(choice["finish_reason"]))
-            entries = (choice.get("logprobs") or {}).get("content") or []
-            return self._piece(str((choice.get("delta") or {}).get("content") or ""), entries, event)
+            said = choice.get("delta") or choice
+            return self._piece(str(said.get("content") or said.get("text") or ""), _entries(choice), event)
         return None
 
     def last(self) -> Piece:
@@ -117,13 +126,18 @@ class Reader:
         return self._piece(str(event["content"]), event.get("completion_probabilities") or [], event)
 
     def _piece(self, text: str, entries: list[Json], event: Json) -> Piece | None:
+        generated = (event.get("timings") or {}).get("predicted_n") or (event.get("usage") or {}).get(
+            "completion_tokens"
+        )
         text = self._characters.feed(text)
+        if self._tells_tokens:
+            self._covered.add([int(entry["id"]) for entry in entries if "id" in entry])
+        self._alternatives += logprobs(entries) if self._wants_logprobs else []
         if not text:
             return None
-        generated = (event.get("timings") or {}).get("predicted_n")
-        tokens = self._covered.feed(entries, generated) if self._tells_tokens else None
-        count = self._count(generated or (event.get("usage") or {}).get("completion_tokens"))
-        return Piece(text, tokens, logprobs(entries) if self._wants_logprobs else None, count=count)
+        tokens = self._covered.take(generated) if self._tells_tokens else None
+        alternatives, self._alternatives = self._alternatives, []
+        return Piece(text, tokens, alternatives if self._wants_logprobs else None, count=self._count(generated))
 
     def _count(self, generated: int | None) -> int | None:
         """The tokens since the last piece with text, from the server's count of tokens so far."""
@@ -153,3 +167,17 @@ def _usage(usage: Json) -> Usage:
         output_tokens=int(usage.get("completion_tokens") or 0),
         cached_tokens=int(details.get("cached_tokens") or 0),
     )
+
+
+def _entries(choice: Json) -> list[Json]:
+    """What an event tells of each token, in the form that the chat route has for it: `token`, `logprob`, `id`, ..."""
+    told = choice.get("logprobs") or {}
+    entries = [dict(entry) for entry in told.get("content") or []]
+    for token, value, top in zip(*(told.get(key) or [] for key in _COMPLETIONS), strict=False):
+        others = [{"token": other, "logprob": found} for other, found in (top or {}).items()]
+        entries.append({"token": token, "logprob": value, "top_logprobs": others})
+    for number, token_id in enumerate(choice.get("token_ids") or []):
+        if number == len(entries):
+            entries.append({})
+        entries[number]["id"] = token_id
+    return entries

@@ -55,13 +55,16 @@ def _named(engine: str, cause: str) -> str:
 class Capabilities:
     """What an engine can do beyond streaming text. `slots`: how many calls it runs at once.
 
-    `continues`: it goes on from a prefix as if it had written that itself. `tokens`: also from token ids.
+    `continues`: it goes on from a prefix as if it had written that itself. `tokens`: also from token ids. `grammar` to
+    `regex`: the constraints of a `Call` that it keeps to; of `json_schema` and `regex` see `guides.guide_of`.
     """
 
     slots: int
     context_tokens: int
     grammar: bool = False
     choices: bool = False
+    json_schema: bool = False
+    regex: bool = False
     logprobs: bool = False
     tokens: bool = False
     continues: bool = False
@@ -120,8 +123,8 @@ class Engine(Protocol):
         """Stream the completion, continuing the assistant's turn from `prefix`; closing the iterator aborts the call.
 
         The pieces never repeat the prefix; a character split over tokens is held until it is whole, and so is what
-        may become a stop sequence. `call.max_tokens` and `call.grammar` are those of what follows the prefix,
-        `call.choices` and `call.stop` those of the whole: it stops where the whole would have. `prefix_tokens` are
+        may become a stop sequence. `call.max_tokens` and `call.grammar` are those of what follows the prefix, the other
+        constraints and `call.stop` those of the whole: it stops where the whole would have. `prefix_tokens` are
         used only if they are exactly the prefix to this engine. With temperature 0 the prefix and what follows are
         what one run would have written; with a temperature they are another sample, whatever the seed.
 
