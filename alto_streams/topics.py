@@ -177,7 +177,7 @@ def load_topics(path: Path | None = None) -> TopicsFile:
 def parse_topics(text: str, source: str) -> TopicsFile:
     """The topics that a YAML text names. Raises `TopicsError`."""
     try:
-        document = yaml.load(text, _Strict)  # noqa: S506  a SafeLoader that refuses duplicate keys
+        document = yaml.load(text, StrictLoader)  # noqa: S506  a SafeLoader that refuses duplicate keys
     except (yaml.YAMLError, TypeError) as error:
         raise TopicsError(f"{source}: no valid YAML: {error}") from None
     topics = document.get("topics") if isinstance(document, dict) else None
@@ -255,7 +255,7 @@ def _spec(source: str, name: Any, fields: Any) -> TopicSpec:
     return TopicSpec(name, key, partitions, cleanup, retention_ms, group)
 
 
-class _Strict(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """Refuses a topic that is named twice: the second would silently replace the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

@@ -25,14 +25,17 @@ def demo(
     mode: options.ModeChoice = options.Mode.STREAM,
     engine: options.Engine = None,
     script: options.Script = None,
+    gguf: options.Gguf = None,
     corpus: options.Corpus = None,
 ) -> None:
     """Exits with 1 if the request did not end well."""
     target, folder = options.engine_target(engine, script), options.corpus_folder(corpus)
-    asyncio.run(_demo(question, mode, target, folder))
+    asyncio.run(_demo(question, mode, target, folder, gguf))
 
 
-async def _demo(question: str | None, mode: options.Mode, target: str | None, corpus: Path | None) -> None:
+async def _demo(
+    question: str | None, mode: options.Mode, target: str | None, corpus: Path | None, gguf: Path | None
+) -> None:
     from alto_streams.cli.asking import Asked, ask
     from alto_streams.cli.errors import CommandFailed
     from alto_streams.cli.screens import screen_for
@@ -44,7 +47,7 @@ async def _demo(question: str | None, mode: options.Mode, target: str | None, co
     from alto_streams.settings import settings
 
     asked = Asked(FACTCHECK, {"prompt": question or DEMO_QUESTION}, mode)
-    cluster = prepared(settings(), target=target, corpus=corpus, private=True)
+    cluster = prepared(settings(), target=target, gguf=gguf, corpus=corpus, private=True)
     with tempfile.TemporaryDirectory(prefix="alto-demo-", ignore_cleanup_errors=True) as folder:
         # The part that fails says where its log is, and shows its end: the folder itself need not outlive the demo.
         async with ends_on_signals(), running(cluster, Path(folder), sys.stdout):

@@ -30,6 +30,9 @@ Engine = Annotated[
     ),
 ]
 Script = Annotated[Path | None, typer.Option(metavar="FILE", help="The recording for --engine scripted.")]
+Gguf = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Weights of the local engine. Default: ALTO_GGUF or SmolLM2-135M.")
+]
 Corpus = Annotated[Path | None, typer.Option(metavar="DIR", help="A folder of text files to search for evidence.")]
 Workers = Annotated[int, typer.Option("--workers-per-stage", min=1, max=64, help="Processes per stage and model.")]
 

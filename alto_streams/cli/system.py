@@ -23,6 +23,7 @@ def prepared(
     config: Settings,
     *,
     target: str | None = None,
+    gguf: Path | None = None,
     corpus: Path | None = None,
     workers: int = 1,
     port: int | None = None,
@@ -30,7 +31,8 @@ def prepared(
 ) -> Cluster:
     """The parts to start. Broker and Redis are started here unless ALTO_BROKER, ALTO_REDIS say where they are.
 
-    `target`: the engine of every model, as in ALTO_MODELS. `private`: on free ports, so that it runs beside another.
+    `target`: the engine of every model, as in ALTO_MODELS. `gguf`: the local engine's weights. `private`: on free
+    ports, so that it runs beside another.
     """
     given = config.model_fields_set
     own_broker, own_redis = "broker" not in given, "redis" not in given
@@ -43,6 +45,8 @@ def prepared(
     if target is not None:
         models = {model for pipeline in pipelines.values() for model in pipeline.models()}
         changes["models"] = dict.fromkeys(models, target)
+    if gguf is not None:
+        changes["gguf"] = gguf
     if corpus is not None:
         changes["corpus"] = corpus
     if private or port is not None:

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
 def up(
     engine: options.Engine = None,
     script: options.Script = None,
+    gguf: options.Gguf = None,
     corpus: options.Corpus = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the gateway. Default: 8600.")] = None,
     workers: options.Workers = 1,
@@ -31,7 +32,7 @@ def up(
     config = settings()
     # Before anything is started: the gateway is the last of the parts.
     check_free("The gateway", "127.0.0.1", port or config.gateway_port, "--port (or ALTO_GATEWAY_PORT)")
-    asyncio.run(_up(prepared(config, target=target, corpus=folder, workers=workers, port=port)))
+    asyncio.run(_up(prepared(config, target=target, gguf=gguf, corpus=folder, workers=workers, port=port)))
 
 
 async def _up(cluster: object) -> None:

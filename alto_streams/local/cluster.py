@@ -18,13 +18,12 @@ from alto_streams.agents.placing import follows_plans
 from alto_streams.local import forks, ping, servers
 from alto_streams.local.ports import check_free, free_ports
 from alto_streams.local.supervisor import Part
-from alto_streams.models.local import MODEL_NAME
+from alto_streams.models.cards import LOCAL, Card, cards
 from alto_streams.pipeline import Pipeline
 from alto_streams.settings import ConfigError, Settings
 from alto_streams.topics import TopicsFile, to_yaml
 
 HOST = "127.0.0.1"
-LOCAL = "local"
 GATEWAY = "gateway"
 # The embedded broker makes a group wait for half a session when it forms. It wakes no long poll, so the wait is added
 # to every hop; and a poll costs it CPU for each partition, which the engine wants: so short waits and few partitions.
@@ -64,7 +63,7 @@ def local_cluster(
 
     `workers`: how many processes per stage and per model (the embedded broker takes one); `lm_workers`: per model, if
     that differs. `gateways`: how many of them, the first at the configured port, the others at free ones. Models
-    without an engine in `config.models` get the local one.
+    without a card get the local one.
 
     Raises:
         ConfigError: an address is not of this machine, a wheel is missing, or the embedded broker has many workers.
@@ -72,15 +71,15 @@ def local_cluster(
     if own_broker and workers > 1:
         raise ConfigError(f"{workers} workers a stage: the embedded broker takes one; set ALTO_BROKER to Apache Kafka")
     models = sorted({model for pipeline in pipelines.values() for model in pipeline.models()})
-    targets = {model: config.models.get(model, LOCAL) for model in models}
-    parts: list[Part] = []
-    if LOCAL in targets.values():
-        (port,) = free_ports(1)
-        parts.append(servers.engine(port, config.engine_slots))
-        address = f"openai:http://{HOST}:{port}/v1#{MODEL_NAME}"
-        targets = {model: address if target == LOCAL else target for model, target in targets.items()}
+    known, parts = cards(config), list[Part]()
+    missing = {model: LOCAL for model in models if model not in known}
+    known |= {model: Card(engine=LOCAL) for model in missing}
     policy = config.policy if (lm_workers or workers) > 1 else "round_robin"
-    changes: dict[str, object] = {"models": targets, "host": HOST, "policy": policy}
+    changes: dict[str, object] = {"models": config.models | missing, "host": HOST, "policy": policy}
+    if local := {model: known[model] for model in models if known[model].engine == LOCAL}:
+        (port,) = free_ports(1)
+        parts.append(servers.engine(port, config, local))
+        changes["local_engine"] = f"http://{HOST}:{port}/v1"
     if own_broker:
         parts.append(servers.tansu(config.broker))
         changes |= {

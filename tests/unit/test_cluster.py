@@ -51,7 +51,30 @@ def test_models_without_an_engine_share_the_local_one() -> None:
     made = cluster(config(models={"chat": "openai:http://127.0.0.1:1/v1#m"}))
     engine = next(part for part in made.parts if part.name == "engine")
     assert made.settings.models["chat"] == "openai:http://127.0.0.1:1/v1#m"
-    assert made.settings.models["judge"].startswith(f"openai:{engine.address}/v1#")
+    assert made.settings.models["judge"] == "local"
+    assert made.settings.local_engine == f"{engine.address}/v1"
+
+
+def test_the_local_engine_is_started_as_the_cards_of_its_models_say(tmp_path: Path) -> None:
+    gguf, models = tmp_path / "w.gguf", tmp_path / "models.yaml"
+    gguf.write_bytes(b"GGUF")
+    chat = "chat: {engine: local, slots: 3, context_tokens: 4096}"
+    models.write_text(f"{chat}\njudge: {{engine: local, slots: 5, chat_template: t.jinja}}")
+    made = cluster(config(models_file=models, gguf=gguf))
+    (engine,) = [part for part in made.parts if part.name == "engine"]
+    given = list(engine.command[5:])
+    assert dict(zip(given[::2], given[1::2], strict=True)) == {
+        "--gguf": str(gguf),
+        "--slots": "5",
+        "--context-tokens": "4096",
+        "--chat-template": str(tmp_path / "t.jinja"),
+    }
+    assert made.settings.models == {}  # the cards still count
+    models.write_text(f"{chat}\njudge: {{engine: local, context_tokens: 2048}}")
+    with pytest.raises(ConfigError, match=r"context_tokens of chat, judge differs"):
+        cluster(config(models_file=models))
+    with pytest.raises(ConfigError, match=r"ALTO_GGUF.*none\.gguf: no such file"):
+        cluster(config(gguf=tmp_path / "none.gguf"))
 
 
 def test_no_local_engine_where_none_is_used() -> None:

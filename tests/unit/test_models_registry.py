@@ -1,4 +1,4 @@
-"""The words of `ALTO_MODELS`, recordings, and the key."""
+"""From cards to engines: the forms of an engine, recordings, and the key."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from alto_streams.models.cards import SLOTS, Card
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.protocol import CallRejected
 from alto_streams.models.registry import engine_for
@@ -41,9 +42,9 @@ def ask(subject: str = "sun", max_tokens: int = 99, **more: object) -> Call:
 @pytest.mark.parametrize("timing", ["", "?timing=none", "?timing=reference"])
 async def test_plays_a_recording(recorded: tuple[Path, Settings], timing: str) -> None:
     file, config = recorded
-    engine = engine_for(f"scripted:{file}{timing}", config)
+    engine = engine_for(Card(engine=f"scripted:{file}{timing}"), config)
     assert isinstance(engine, ScriptedEngine)
-    assert engine.capabilities.slots == (64 if timing.endswith("reference") else config.engine_slots)
+    assert engine.capabilities.slots == (64 if timing.endswith("reference") else SLOTS)
     pieces = [piece async for piece in engine.generate(ask(), prompt_class="answer")]
     assert "".join(piece.text for piece in pieces) == "The sun is a star."
     assert len(pieces) == token_count("The sun is a star.")
@@ -58,7 +59,7 @@ async def test_reaches_a_server_with_a_key_from_a_file(tmp_path: Path) -> None:
     key.write_text("sk-1\n")
     fake = FakeVllm()
     async with serving(fake.app()) as address:
-        engine = engine_for(f"openai:{address}#m", Settings(engine_api_key_file=key))
+        engine = engine_for(Card(engine=f"openai:{address}#m"), Settings(engine_api_key_file=key))
         await engine.ready()
         assert fake.headers[0]["authorization"] == "Bearer sk-1"
         assert engine.name == f"engine {address} (m)"
@@ -68,7 +69,7 @@ async def test_reaches_a_server_with_a_key_from_a_file(tmp_path: Path) -> None:
 
 async def test_local_and_a_told_dialect() -> None:
     for target in ("local", "openai:http://127.0.0.1:1/v1?dialect=vllm#m"):
-        engine = engine_for(target, Settings())
+        engine = engine_for(Card(engine=target), Settings())
         assert isinstance(engine, OpenAIEngine)
         await engine.close()
 
@@ -92,18 +93,18 @@ async def test_local_and_a_told_dialect() -> None:
 )
 def test_a_bad_target_names_the_setting_and_the_forms(target: str) -> None:
     with pytest.raises(ConfigError, match=r"ALTO_MODELS.*openai:http://host:port/v1#model-name.*scripted:FILE") as bad:
-        engine_for(target, Settings())
+        engine_for(Card(engine=target), Settings())
     assert "hidden" not in str(bad.value)
 
 
 def test_a_missing_recording_or_reader_or_key_is_named(recorded: tuple[Path, Settings], tmp_path: Path) -> None:
     file, config = recorded
     with pytest.raises(ConfigError, match="no such file"):
-        engine_for(f"scripted:{tmp_path / 'none'}", config)
+        engine_for(Card(engine=f"scripted:{tmp_path / 'none'}"), config)
     with pytest.raises(ConfigError, match=r"json.*script\(path\)"):
-        engine_for(f"scripted:{file}", Settings(pipelines=["json"]))
+        engine_for(Card(engine=f"scripted:{file}"), Settings(pipelines=["json"]))
     with pytest.raises(ConfigError, match="ALTO_ENGINE_API_KEY_FILE"):
-        engine_for("openai:http://127.0.0.1:1/v1", Settings(engine_api_key_file=tmp_path / "none"))
+        engine_for(Card(engine="openai:http://127.0.0.1:1/v1"), Settings(engine_api_key_file=tmp_path / "none"))
 
 
 def test_parts_are_cut_alike_wherever_a_run_begins() -> None:
