@@ -8,7 +8,7 @@ read (`PREFILL`), since engines read many at a time. Topics and what they carry:
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
@@ -68,12 +68,24 @@ class ClassReport(Wire, frozen=True):
     call_s: Seconds = 0.0
 
 
+class Pace(NamedTuple):
+    """How fast a call was written, from its first token on: in the mean `token_s` from one of `tokens` to the next.
+
+    `beside`: other calls that ran meanwhile, in the mean. `read`: prompt tokens that its engine read meanwhile, for
+    each of its own.
+    """
+
+    beside: float
+    token_s: float
+    read: float = 0.0
+    tokens: int = 1
+
+
 class EngineReport(Wire, frozen=True, tag="engine"):
     """One LM worker's last `span_s` seconds. `worker` names it within its model, `engine` what it stands in front of.
 
-    `running`, `waiting`: calls now. `work`: tokens that they are expected to take. `paces`: of each call that ended,
-    how many ran beside it on average, and the seconds it took for a token. `left`: the worker stops, or its engine is
-    away.
+    `running`, `waiting`: calls now. `work`: tokens that they are expected to take. `paces`: of the calls that ended.
+    `left`: the worker stops, or its engine is away.
     """
 
     model: str
@@ -86,7 +98,7 @@ class EngineReport(Wire, frozen=True, tag="engine"):
     waiting: Count = 0
     work: Count = 0
     classes: list[ClassReport] = []
-    paces: list[tuple[float, float]] = []
+    paces: list[Pace] = []
     left: bool = False
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from alto_streams.models.protocol import Piece, Usage
 from alto_streams.records import Work
-from alto_streams.scheduling import PREFILL, ClassReport, EngineReport, Load
+from alto_streams.scheduling import PREFILL, ClassReport, EngineReport, Load, Pace
 
 WORK = 140  # tokens that a call takes of which nothing is known
 SHARE = 0.1  # of a class's last call in what its next one is expected to take
@@ -30,23 +30,18 @@ class Held:
 class Run:
     """A call in the engine. `distance`: how many other prompt classes were run since its own last was; None: it is new.
 
-    `area`: the integral of how many ran, in seconds, when it began.
+    `area`, `read`: the tally's own, as its first text came. `is_read`: whether its prompt is counted in the latter.
     """
 
     prompt_class: str
     distance: int | None
     asked_s: float
-    area: float
+    area: float = 0.0
+    read: float = 0.0
+    is_read: bool = False
     first_s: float | None = None
     first_count: int = 0
     count: int = 0
-
-    def heard(self, piece: Piece, now_s: float) -> None:
-        """The engine has sent a piece."""
-        count = piece.count if piece.count is not None else int(bool(piece.text))
-        if piece.text and self.first_s is None:
-            self.first_s, self.first_count = now_s, max(1, count)
-        self.count += count
 
 
 @dataclass(slots=True)
@@ -73,8 +68,10 @@ class Tally:
         self._work: dict[str, int] = {}
         self._calls: dict[str, int] = {}  # of each sender
         self._classes: dict[str, _Class] = {}
-        self._paces: list[tuple[float, float]] = []
-        self._area, self._area_s = 0.0, now_s()
+        self._paces: list[Pace] = []
+        self._area, self._area_s = 0.0, now_s()  # the integral of how many ran, in seconds
+        self._read = 0.0  # prompt tokens that the engine has read
+        self._reads: dict[str, float] = {}  # those that it has read for a call of the class of late
         self._pace_s = 0.0  # of a token, in the last call that showed it
         self._takes: dict[str, float] = {}  # tokens that a call of the class has taken of late
         self._prefixes: dict[str, int] = {}  # the most that a call of the class was ever spared
@@ -114,7 +111,7 @@ class Tally:
             distance = None
         self._recent.insert(0, prompt_class)
         del self._recent[2 * WARM_MOST :]
-        return Run(prompt_class, distance, now_s, self._area)
+        return Run(prompt_class, distance, now_s)
 
     def leave(self) -> None:
         """A call has left the engine, however it ended."""
@@ -122,11 +119,20 @@ class Tally:
 
     def heard(self, run: Run, piece: Piece) -> None:
         """The engine has sent a piece of a call."""
-        run.heard(piece, self._now_s())
+        count = piece.count if piece.count is not None else int(bool(piece.text))
+        if piece.text and run.first_s is None:
+            # It has read the prompt by now, but few engines tell before the end how long that was.
+            usage = _believable(piece.usage)
+            read = _uncached(usage) if usage.prompt_tokens else self._reads.get(run.prompt_class)
+            self._read += read or 0.0
+            run.is_read = read is not None
+            run.first_s, run.first_count = self._run_for(0), max(1, count)
+            run.area, run.read = self._area, self._read
+        run.count += count
 
     def ended(self, run: Run, usage: Usage) -> None:
         """A call came to its end; the engine's own counts are used where it tells them. Before its `leave`."""
-        now_s = self._now_s()
+        now_s = self._run_for(0)
         usage = _believable(usage)
         seen, tokens = self._class(run.prompt_class), max(usage.output_tokens or run.count, run.first_count)
         seen.ended += 1
@@ -140,14 +146,16 @@ class Tally:
         if later > 0 and now_s > first_s:
             self._pace_s = (now_s - first_s) / later
             if len(self._paces) < SAMPLES_MOST:
-                self._paces.append((self._beside(run, now_s), self._pace_s))
+                self._paces.append(self._pace(run, first_s, later))
         # An engine that gathers whole lines shows its first token only with the last one of its line.
         first_s = max(run.asked_s, first_s - max(0, run.first_count - 1) * self._pace_s)
         seen.first_token_s += first_s - run.asked_s
         seen.call_s += now_s - first_s
-        took = tokens + (usage.prompt_tokens - usage.cached_tokens) * PREFILL
-        known = self._takes.get(run.prompt_class)
-        self._takes[run.prompt_class] = took if known is None else known + SHARE * (took - known)
+        read = _uncached(usage)
+        if not run.is_read:
+            self._read += read
+        _learn(self._reads, run.prompt_class, read)
+        _learn(self._takes, run.prompt_class, tokens + read * PREFILL)
         self._learn_keeps(run, usage.cached_tokens)
 
     @property
@@ -205,10 +213,10 @@ class Tally:
         self.running += more
         return now_s
 
-    def _beside(self, run: Run, now_s: float) -> float:
-        """How many ran beside it on average."""
-        self._run_for(0)
-        return round(max(0.0, (self._area - run.area) / (now_s - run.asked_s) - 1), 3)
+    def _pace(self, run: Run, first_s: float, tokens: int) -> Pace:
+        """Of a call that ends now, with so many tokens since its first."""
+        beside = (self._area - run.area) / (self._area_s - first_s) - 1
+        return Pace(round(max(0.0, beside), 3), self._pace_s, round((self._read - run.read) / tokens, 3), tokens)
 
     def _learn_keeps(self, run: Run, cached: int) -> None:
         """How many classes ago the prefix was last used that was, or was not, still there."""
@@ -219,6 +227,16 @@ class Tally:
             self._keeps = min(WARM_MOST, max(self._keeps, run.distance + 1))
         else:
             self._keeps = min(self._keeps, run.distance)
+
+
+def _uncached(usage: Usage) -> int:
+    """The prompt tokens that an engine was not spared."""
+    return max(0, usage.prompt_tokens - usage.cached_tokens)
+
+
+def _learn(means: dict[str, float], prompt_class: str, news: float) -> None:
+    known = means.get(prompt_class)
+    means[prompt_class] = news if known is None else known + SHARE * (news - known)
 
 
 def _believable(usage: Usage) -> Usage:

@@ -6,16 +6,27 @@ Means are quotients of two such sums, so time alone never changes them: what was
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
+from itertools import product
 
 import msgspec
 
-from alto_streams.scheduling import ClassReport
+from alto_streams.scheduling import ClassReport, Pace
 
 BUCKET = math.log(1.15)  # each bucket of output lengths is so much wider than the last
 FASTEST_S, SLOWEST_S, MOST_CALLS = 1e-6, 100.0, 1e5  # a token's time, and the calls of one engine: else it is an error
+MOST_READ = 1e6  # prompt tokens while one is written
+LONG = 64  # tokens; a call that is longer counts as one of so many: much of it is of long ago
 ODD = 4.0  # a call that is slower than its worker's mean by more counts as so much slower: it may be of two tokens
-KNOWN_PACES = 10.0  # a worker that has been idle keeps the weight of so many calls
+KNOWN = 20.0  # short calls; a worker that has been idle keeps their weight
+FEW = 3.0  # short calls, after which a worker's own pace counts as much as that it is like all others
+
+Shape = tuple[float, float]
+"""By how much a call is slowed down by each call beside it, and by each prompt token read for one of its own."""
+
+USUAL: Shape = (0.02, 0.0075)
+STEEPEST = 10.0
+NEED = 1.0  # how much better it has to explain the paces, in squares, to be e times as large or small as usual
 
 
 class ClassSums(msgspec.Struct, array_like=True):
@@ -88,53 +99,85 @@ class ClassSums(msgspec.Struct, array_like=True):
 
 
 class PaceSums(msgspec.Struct, array_like=True):
-    """Of a worker's calls: how many ran beside each (x), and its seconds per token (y)."""
+    """Of a worker's calls: how many ran beside each (x), what was read meanwhile (r), its seconds per token (y).
+
+    Those of one report are one sample, of their means: in which call's time a prompt was read is not known well, and
+    such errors, which would make reading look cheap, are those of one call against another.
+
+    `count`: calls, of which one that is four times as long tells twice as much.
+    """
 
     at_ms: int
     count: float = 0.0
+    tokens: float = 0.0
     x: float = 0.0
+    r: float = 0.0
     y: float = 0.0
     xx: float = 0.0
+    xr: float = 0.0
+    rr: float = 0.0
     xy: float = 0.0
+    ry: float = 0.0
     yy: float = 0.0
 
-    def take(self, paces: Sequence[tuple[float, float]], at_ms: int, half_life_s: float) -> None:
+    def take(self, paces: Iterable[Pace], at_ms: int, half_life_s: float) -> None:
         fade = 2.0 ** (-max(0, at_ms - self.at_ms) / 1000 / half_life_s)
-        if self.count * fade < KNOWN_PACES:
-            fade = min(1.0, KNOWN_PACES / self.count) if self.count else 0.0
+        if self.count * fade < KNOWN:
+            fade = min(1.0, KNOWN / self.count) if self.count else 0.0
         self.at_ms = max(self.at_ms, at_ms)
-        for name in ("count", "x", "y", "xx", "xy", "yy"):
+        for name in self.__struct_fields__[1:]:
             setattr(self, name, getattr(self, name) * fade)
-        most = ODD * self.y / self.count if self.count >= KNOWN_PACES else SLOWEST_S
-        for x, y in ((x, min(y, most)) for x, y in paces):
-            if 0 <= x < MOST_CALLS and FASTEST_S < y <= SLOWEST_S:
-                self.count += 1
-                self.x += x
-                self.y += y
-                self.xx += x * x
-                self.xy += x * y
-                self.yy += y * y
+        most = ODD * self.alone_s(USUAL) if self.count >= KNOWN else SLOWEST_S
+        count = tokens = in_x = in_r = in_y = 0.0
+        for x, y, r, length in paces:
+            if 0 <= x < MOST_CALLS and FASTEST_S < y <= SLOWEST_S and 0 <= r < MOST_READ and length > 0:
+                weight = min(length, LONG)
+                count += math.sqrt(weight)
+                tokens += weight
+                in_x += weight * x
+                in_r += weight * r
+                in_y += weight * min(y, most * (1 + USUAL[0] * x + USUAL[1] * r))
+        if count:
+            self._add(count, tokens, in_x / tokens, in_r / tokens, in_y / tokens)
 
-    def scale(self, shape: float) -> tuple[float, float]:
-        """The seconds per token that a call takes alone, if y = scale * (1 + shape * x), and the relative error."""
-        against = self.y + shape * self.xy
-        scale = against / (self.count + 2 * shape * self.x + shape * shape * self.xx)
-        return scale, max(0.0, self.yy - scale * against) / (self.y / self.count) ** 2
+    def _add(self, count: float, tokens: float, x: float, r: float, y: float) -> None:
+        self.count += count
+        self.tokens += tokens
+        self.x += tokens * x
+        self.r += tokens * r
+        self.y += tokens * y
+        self.xx += tokens * x * x
+        self.xr += tokens * x * r
+        self.rr += tokens * r * r
+        self.xy += tokens * x * y
+        self.ry += tokens * r * y
+        self.yy += tokens * y * y
 
+    def alone_s(self, shape: Shape) -> float:
+        """The seconds per token of a call that is alone, if y = alone * (1 + p * x + q * r).
 
-SHAPES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
-FEW = 5.0  # calls after which a worker's own pace counts as much as that it is like all others
+        Of the means, not by least squares: errors in x and r would show as speed.
+        """
+        p, q = shape
+        return self.y / (self.tokens + p * self.x + q * self.r)
+
+    def error(self, shape: Shape) -> float:
+        """The squares of what that does not explain, relative to the mean."""
+        (p, q), alone_s = shape, self.alone_s(shape)
+        crossed = self.y + p * self.xy + q * self.ry
+        squared = self.tokens + 2 * (p * self.x + q * self.r + p * q * self.xr) + p * p * self.xx + q * q * self.rr
+        return max(0.0, self.yy - alone_s * (2 * crossed - alone_s * squared)) / (self.y / self.tokens) ** 2
 
 
 def speeds(paces: dict[str, PaceSums]) -> dict[str, float]:
     """Worker -> how fast it is, their mean being 1.0.
 
-    All have one shape, by how much a call slows the others down, and each has a scale; the shape is that which explains
-    the paces best. So workers that are never equally full can be compared, and few calls suffice.
+    All have one shape, by how much what else an engine does slows a call down, and each has a scale. So workers that
+    are never equally full, or read much and write little, can be compared, and few calls suffice.
     """
     known = {worker: each for worker, each in paces.items() if each.count > 0}
-    shape = min(SHAPES, key=lambda s: sum(each.scale(s)[1] for each in known.values()))
-    raw = {worker: 1 / each.scale(shape)[0] for worker, each in known.items()}
+    shape = _shape(known.values())
+    raw = {worker: 1 / each.alone_s(shape) for worker, each in known.items()}
     whole = sum(each.count for each in known.values())
     mean = sum(raw[w] * known[w].count for w in raw) / whole if whole else 1.0
     found = {}
@@ -143,3 +186,22 @@ def speeds(paces: dict[str, PaceSums]) -> dict[str, float]:
         found[worker] = 1.0 + sure * (min(4.0, max(0.1, raw[worker] / mean)) - 1.0) if worker in raw else 1.0
     middle = sum(found.values()) / len(found) if found else 1.0
     return {worker: speed / middle for worker, speed in found.items()}
+
+
+def _shape(known: Collection[PaceSums]) -> Shape:
+    """That which explains the paces best, and is not without need far from what is usual."""
+
+    def cost(shape: Shape) -> float:
+        far = math.log(shape[0] / USUAL[0]) ** 2 + math.log(shape[1] / USUAL[1]) ** 2
+        return sum(each.error(shape) for each in known) + NEED * far
+
+    best, least, step = USUAL, cost(USUAL), 4.0
+    while step > 1.03:
+        last = best
+        for p, q in product((1 / step, 1.0, step), repeat=2):
+            near = (last[0] * p, last[1] * q)
+            if max(near) <= STEEPEST and (less := cost(near)) < least:
+                best, least = near, less
+        if best == last:
+            step **= 0.5
+    return best

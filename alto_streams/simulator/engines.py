@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from alto_streams.models.protocol import CallRejected
+from alto_streams.agents import lm_tally
+from alto_streams.agents.lm_tally import Held, Tally
+from alto_streams.models.protocol import CallRejected, Usage
 from alto_streams.models.simulated import Batch
 from alto_streams.records import End, Status, Work
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank
-from alto_streams.scheduling import ClassReport, EngineReport, Load
+from alto_streams.scheduling import EngineReport, Load
 from alto_streams.simulator.clock import Clock, Logs
 from alto_streams.simulator.runs import Run, Text, Writer
 from alto_streams.simulator.words import MODEL, SimulatedSystem, Watch
@@ -21,27 +23,21 @@ LOOK_S = 1.0  # how often a worker looks at the clock
 
 
 class Item(msgspec.Struct, eq=False):
-    """A work item at a worker. `taken`: how many steps its engine had made, and with how many calls, as it began."""
+    """A work item at a worker. `held`, `counted`: by its tally, once it is there, and while it runs."""
 
     work: Work
     prompt_class: str
     partition: int
     at_ms: int
     run: Run | None = None
-    begun_s: float = 0.0
-    first_s: float | None = None
-    taken: tuple[int, int] = (0, 0)
+    held: Held | None = None
+    counted: lm_tally.Run | None = None
     is_over: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
         """Of its call, within its request."""
         return self.work.stage, self.work.path
-
-    @property
-    def tokens(self) -> int:
-        """What it is expected to take."""
-        return self.work.receipt.work if self.work.receipt else 0
 
     @property
     def latest_ms(self) -> int | None:
@@ -66,13 +62,10 @@ class Worker:
         self.name, self._timing = f"engine-{number}", system.timing.at_speed(speed)
         self._clock, self._logs, self._writer, self._watch, self._shed = clock, logs, writer, watch, shed
         self._batch = Batch(self._timing)
+        self._tally = Tally(lambda: clock.now_s)
         self._waiting: list[tuple[float, int, Item]] = []
-        self._fresh: list[Item] = []
         self._held: dict[str, dict[tuple[str, str], Item]] = {}
-        self._work: dict[str, int] = {}
-        self._classes: dict[str, ClassReport] = {}
-        self._paces: list[tuple[float, float]] = []
-        self._order = self._begun = self._count = self._steps = self._beside = 0
+        self._order = self._begun = 0
         self._looked_s = 0.0
         self._stepping = False
         self.is_paused = self.is_lost = False
@@ -90,10 +83,7 @@ class Worker:
                 return
             self.drop(known)
         self._held.setdefault(item.work.request, {})[item.key] = item
-        sender = item.work.receipt.sender if item.work.receipt else ""
-        self._work[sender] = self._work.get(sender, 0) + item.tokens
-        self._count += 1
-        self._report(item.prompt_class, arrived=1)
+        item.held = self._tally.take(item.prompt_class, item.work)
         self._queue(item)
         self.wake()
 
@@ -117,28 +107,11 @@ class Worker:
 
     def load(self, owned: dict[str, list[int]]) -> Load:
         """What it holds now."""
-        running, work = self._batch.running, {sender: work for sender, work in self._work.items() if work}
-        warm = self._batch.cached
-        return Load(self.name, self._clock.now_ms, running, self._count - running, work, warm, owned)
+        return self._tally.load(self.name, self._clock.now_ms, owned)
 
-    def report(self, span_s: float) -> EngineReport:
+    def report(self) -> EngineReport:
         """What it saw since the last report."""
-        classes, self._classes = list(self._classes.values()), {}
-        paces, self._paces = self._paces, []
-        running, work = self._batch.running, sum(self._work.values())
-        return EngineReport(
-            MODEL,
-            self.name,
-            self.name,
-            self._clock.now_ms,
-            span_s,
-            self._timing.max_running,
-            running,
-            self._count - running,
-            work,
-            classes,
-            paces,
-        )
+        return self._tally.report(MODEL, self.name, self.name, self._clock.now_ms, self._timing.max_running)
 
     def _queue(self, item: Item) -> None:
         self._order += 1
@@ -178,8 +151,7 @@ class Worker:
             Run(item.work, name, None, Text([], "", []), self._clock, self._logs).finish(refused)
             return
         item.run = Run(item.work, name, job, text, self._clock, self._logs)
-        item.begun_s, item.taken = self._clock.now_s, (self._steps, self._beside)
-        self._fresh.append(item)
+        item.counted = self._tally.begin(item.prompt_class)
         self._batch.submit(item, job, marks=text.marks)
 
     def _step(self) -> None:
@@ -191,22 +163,17 @@ class Worker:
         if length is None:
             self._stepping = False
             return
-        self._steps += 1
-        self._beside += self._batch.running - 1
         self._clock.at(self._clock.now_s + length, self._finish)
 
     def _finish(self) -> None:
         if self.is_lost:
             return
-        for item in self._fresh:
-            item.first_s = self._clock.now_s
-        self._fresh.clear()
         for progress in self._batch.finish():
             ran: Any = progress.key
-            ran.run.reach(progress.done, progress.last)
+            self._tally.heard(ran.counted, ran.run.reach(progress.done, progress.last))
             if progress.last:
-                self._forget(ran)
                 self._ended(ran, progress.cached)
+                self._forget(ran)
                 ran.run.finish()
         if self._clock.now_s - self._looked_s > LOOK_S:
             self._looked_s = self._clock.now_s
@@ -217,42 +184,11 @@ class Worker:
         self._clock.at(self._clock.now_s, self._step, last=True)
 
     def _ended(self, item: Item, cached: int) -> None:
-        run, now_s = item.run, self._clock.now_s
-        if run is None or run.job is None:
+        run, counted = item.run, item.counted
+        if run is None or run.job is None or counted is None:
             return
-        read = run.job.prefix + run.job.own
-        begun_s = item.first_s or now_s
-        first_s, call_s = begun_s - item.begun_s, now_s - begun_s
-        self._report(item.prompt_class, 0, 1, read, cached, cached, [run.output], first_s, call_s)
-        steps, beside = item.taken
-        if self._steps > steps and run.output > 1:
-            self._paces.append(((self._beside - beside) / (self._steps - steps), call_s / (run.output - 1)))
-        self._watch.ended(now_s, self.name, item.prompt_class, run.job.prefix, cached)
-
-    def _report(
-        self,
-        prompt_class: str,
-        arrived: int = 0,
-        ended: int = 0,
-        prompt: int = 0,
-        cached: int = 0,
-        most: int = 0,
-        outputs: Iterable[int] = (),
-        first_s: float = 0.0,
-        call_s: float = 0.0,
-    ) -> None:
-        known = self._classes.get(prompt_class) or ClassReport(prompt_class)
-        self._classes[prompt_class] = ClassReport(
-            prompt_class,
-            known.arrived + arrived,
-            known.ended + ended,
-            known.prompt_tokens + prompt,
-            known.cached_tokens + cached,
-            max(known.cached_most, most),
-            [*known.output_tokens, *outputs],
-            known.first_token_s + first_s,
-            known.call_s + call_s,
-        )
+        self._tally.ended(counted, Usage(run.job.prefix + run.job.own, run.output, cached))
+        self._watch.ended(self._clock.now_s, self.name, item.prompt_class, run.job.prefix, cached)
 
     def _forget(self, item: Item) -> None:
         items = self._held[item.work.request]
@@ -260,5 +196,7 @@ class Worker:
         if not items:
             del self._held[item.work.request]
         item.is_over = True
-        self._count -= 1
-        self._work[item.work.receipt.sender if item.work.receipt else ""] -= item.tokens
+        if item.counted is not None:
+            self._tally.leave()
+        if item.held is not None:
+            self._tally.release(item.held)

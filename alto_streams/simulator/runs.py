@@ -74,8 +74,8 @@ class Run:
         """The tokens that it writes in all."""
         return len(self._text.parts)
 
-    def reach(self, done: int, last: bool) -> None:
-        """So many of its tokens are there; the last go with the end."""
+    def reach(self, done: int, last: bool) -> Piece:
+        """So many of its tokens are there, which are new since the last time; the last go with the end."""
         new = self._text.parts[self._done : done]
         piece = Piece("".join(new), count=len(new))
         if last:
@@ -83,6 +83,7 @@ class Run:
         elif new:
             self._add(piece)
         self._done = done
+        return piece
 
     def look(self) -> None:
         """Tell the home that it goes on, if that has heard nothing for a while: a line is long, or the engine slow."""
@@ -110,6 +111,7 @@ class Run:
 
 
 def _marks(parts: Sequence[str], flush: str) -> Sequence[int]:
-    """The tokens at which a worker may have something to say: where nothing but whole lines are published, those that
-    end a line; else every one."""
-    return [n for n, part in enumerate(parts, 1) if n == len(parts) or "\n" in part] if flush == "line" else ()
+    """The tokens that a worker is told of: where nothing but whole lines are published, the first, by which it knows
+    how fast its engine is, and those that end a line; else every one."""
+    ends = (n for n, part in enumerate(parts, 1) if n in (1, len(parts)) or "\n" in part)
+    return [*ends] if flush == "line" else ()

@@ -56,7 +56,7 @@ class Scheduling:
 
     def _report(self) -> None:
         for worker in self._fleet.alive:
-            self._later(self._reported, worker.report(REPORT_S))
+            self._later(self._reported, worker.report())
 
     def _reported(self, report: EngineReport) -> None:
         self._statistics.take(report)

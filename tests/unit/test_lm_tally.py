@@ -13,7 +13,7 @@ from alto_streams.models.protocol import Piece, Usage
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.models.simulated import Timing
 from alto_streams.records import Message
-from alto_streams.scheduling import PREFILL, ClassReport, EngineReport, Receipt
+from alto_streams.scheduling import PREFILL, ClassReport, EngineReport, Pace, Receipt
 from tests.unit.test_lm_agent import WORK, Log, agent_of
 
 CLAIMS, QUERIES, VERDICT = "factcheck.claims", "factcheck.queries", "factcheck.verdict"
@@ -62,7 +62,7 @@ def test_a_call_is_timed_from_when_its_engine_was_asked(tally: Tally, clock: Clo
     tally.leave()
     report = report_of(tally)
     assert only(report) == ClassReport(CLAIMS, 0, 1, 100, 40, 40, [11], 2.0, 5.0)
-    assert (report.span_s, report.paces) == (7.0, [(0.0, 0.5)])
+    assert (report.span_s, report.paces) == (7.0, [Pace(0.0, 0.5, tokens=10)])
 
 
 def test_what_came_with_a_whole_line_began_before_it(tally: Tally, clock: Clock) -> None:
@@ -89,8 +89,37 @@ def test_a_pace_says_how_many_ran_beside_it(tally: Tally, clock: Clock) -> None:
     tally.ended(first, Usage(10, 5, 0))
     tally.leave()
     report = report_of(tally)
-    assert report.paces == [(0.25, 1.0)]
+    assert report.paces == [Pace(0.25, 1.0, tokens=4)]
     assert only(report).prompt_class == CLAIMS
+
+
+def read_beside(tally: Tally, clock: Clock, heard: Piece, told: Usage) -> float:
+    """The tokens that were read for each one of a call, while another began that was heard and told of so."""
+    first = tally.begin(CLAIMS)
+    clock.now_s += 1.0
+    tally.heard(first, Piece("a"))
+    second = tally.begin(VERDICT)
+    clock.now_s += 1.0
+    tally.heard(second, heard)
+    clock.now_s += 1.0
+    tally.ended(second, told)
+    tally.leave()
+    clock.now_s += 2.0
+    tally.ended(first, Usage(1000, 5, 0))
+    tally.leave()
+    *_, pace = report_of(tally).paces
+    return pace.read
+
+
+def test_a_pace_says_what_was_read_for_others_meanwhile(tally: Tally, clock: Clock) -> None:
+    assert read_beside(tally, clock, Piece("b"), Usage(90, 1, 50)) == 10.0  # its class is new: told at its end
+    assert read_beside(tally, clock, Piece("b"), Usage(440, 1, 0)) == 10.0  # what is read for its class
+    assert read_beside(tally, clock, Piece("b"), Usage()) == 20.0  # of late: 40, 440
+    assert read_beside(tally, clock, Piece("b", usage=Usage(8, 1, 4)), Usage(8, 1, 4)) == 1.0
+
+
+def test_of_an_engine_that_counts_no_prompts_nothing_was_read(tally: Tally, clock: Clock) -> None:
+    assert [read_beside(tally, clock, Piece("b"), Usage()) for _ in range(3)] == [0.0] * 3
 
 
 def test_work_is_that_of_the_receipts_by_sender(tally: Tally) -> None:
