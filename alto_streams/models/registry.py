@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -14,11 +16,13 @@ from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.protocol import Engine
 from alto_streams.models.scripted import Script, ScriptedEngine
 from alto_streams.models.simulated import Timing
+from alto_streams.models.vllm import VllmEngine
 from alto_streams.records import Call
 from alto_streams.settings import ConfigError, Settings
 
 FORMS = (
     "openai:http://host:port/v1#model-name (with ?dialect=vllm, llama.cpp or openai before the # if detection fails), "
+    "vllm:PATH_OR_NAME (in the worker itself; with ?argument=value for vLLM's engine arguments), "
     "local, or scripted:FILE (with ?timing=reference for the reference engine's timing)"
 )
 
@@ -36,6 +40,8 @@ def engine_for(card: Card, config: Settings) -> Engine:
         return _openai(card, rest, config)
     if kind == "scripted" and rest:
         return _scripted(card, rest, config)
+    if kind == "vllm" and rest:
+        return _vllm(card, rest, config)
     raise _bad(card, card.engine, "is no engine")
 
 
@@ -104,6 +110,44 @@ def _scripted(card: Card, rest: str, config: Settings) -> Engine:
     timing = Timing() if query == "timing=reference" else None
     script = script_of(Path(file), config)
     return ScriptedEngine(script, name=f"scripted {file}", slots=slots_of(card, config), timing=timing)
+
+
+def _vllm(card: Card, rest: str, config: Settings) -> Engine:
+    model, _, query = rest.partition("?")
+    if importlib.util.find_spec("vllm") is None:
+        raise ConfigError(
+            f"{card.where}: {card.engine!r} needs vLLM where the worker runs: pip install 'alto-streams[vllm]' "
+            "(docs/engines.md says how on a CPU); or name a server elsewhere: openai:http://host:port/v1#model-name"
+        )
+    if model.startswith(("/", ".")) and not Path(model).is_dir():
+        raise ConfigError(f"{card.where}: {card.engine!r}: no such folder; give one with weights and a tokenizer")
+    given = parse_qs(query, strict_parsing=bool(query))
+    options = {name: _plain(values[-1]) for name, values in given.items()}
+    return VllmEngine(
+        model,
+        slots=slots_of(card, config),
+        silence_s=config.silence_s,
+        context_tokens=card.context_tokens,
+        sampling=card.sampling.told(),
+        chat_template=_template(card),
+        options=options,
+    )
+
+
+def _template(card: Card) -> str | None:
+    try:
+        return card.chat_template.read_text() if card.chat_template is not None else None
+    except (OSError, UnicodeDecodeError) as error:
+        what = type(error).__name__
+        raise ConfigError(f"{card.where}.chat_template: {card.chat_template} cannot be read ({what})") from None
+
+
+def _plain(text: str) -> object:
+    """A value of an engine argument: JSON, else text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _without_login(engine: str) -> str:
