@@ -6,6 +6,7 @@ and on a GPU all of its memory. See vLLM's `docs/design/plugin_system.md`, group
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,11 @@ PARENT = "ALTO_VLLM_PARENT"  # in the environment: the process id of the worker
 
 
 def end_with_parent() -> None:
-    """Watch the worker, if one of ours started this process: cores of `vllm serve` are left alone."""
+    """Watch the worker, if one of ours started this process: cores of `vllm serve` are left alone.
+
+    What asks the worker to end (Ctrl-C, a supervisor) asks its whole process group. This leaves it, as the calls that
+    run are for the worker to end first: of a core that went before it they would seem to break.
+    """
     parent = multiprocessing.parent_process()
     if parent is None or str(parent.pid) != os.environ.get(PARENT):
         return
@@ -25,4 +30,6 @@ def end_with_parent() -> None:
         wait([parent.sentinel])
         os.kill(os.getpid(), signal.SIGKILL)
 
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

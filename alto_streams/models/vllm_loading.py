@@ -1,7 +1,6 @@
 """Loads vLLM, in a thread of its own: importing it takes seconds, loading weights minutes, and neither may block.
 
-Its engine core is spawned, not forked: this process has threads and connections. It stays in this process's group, so
-whoever ends the group ends it; of a worker that is killed alone it is told by `vllm_core`.
+Its engine core is spawned, not forked: this process has threads and connections. `vllm_core` runs there.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from alto_streams import topic_names
 from alto_streams.agents.assignor import PlanAssignor, assign_by_plan
 from alto_streams.agents.control import ControlLog
+from alto_streams.agents.engine_metrics import VllmMetrics
 from alto_streams.agents.lm import LMAgent
 from alto_streams.agents.lm_pool import Pool, prefetch
 from alto_streams.agents.lm_reports import LoadWriter, Reports, telling
@@ -21,6 +22,7 @@ from alto_streams.agents.warmup import warm_up
 from alto_streams.models.cards import card_of
 from alto_streams.models.registry import engine_for
 from alto_streams.models.scripted import ScriptedEngine
+from alto_streams.models.vllm import VllmEngine
 from alto_streams.pipeline import Pipeline
 from alto_streams.settings import Settings
 from alto_streams.worker import App, new_app
@@ -32,6 +34,8 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     if isinstance(engine, ScriptedEngine):
         used = Gauge("alto_simulated_engine_cpu_seconds", "Processor time of the engine's own clock", registry=registry)
         used.set_function(lambda: engine.cpu_s)
+    if isinstance(engine, VllmEngine):
+        registry.register(VllmMetrics(engine))
     slots = engine.capabilities.slots
     app = new_app(
         *(topic_names.model_app(model), config),

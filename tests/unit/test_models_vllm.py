@@ -10,14 +10,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from alto_streams.agents.engine_metrics import VllmMetrics
 from alto_streams.models.cards import Card
 from alto_streams.models.protocol import Piece
 from alto_streams.models.registry import engine_for
 from alto_streams.models.units import Units
+from alto_streams.models.vllm import VllmEngine
 from alto_streams.models.vllm_core import PARENT
+from alto_streams.models.vllm_loading import SchedulerCounts
 from alto_streams.settings import ConfigError, Settings
 from tests.unit.engine_servers import until
 
@@ -86,13 +91,26 @@ def test_says_how_to_get_vllm_where_there_is_none() -> None:
         engine_for(Card(engine="vllm:/weights"), Settings())
 
 
+def test_shows_what_the_scheduler_says() -> None:
+    engine, registry = VllmEngine("/weights"), CollectorRegistry()
+    registry.register(VllmMetrics(engine))
+    assert registry.get_sample_value("alto_vllm_running") == 0
+    step = SimpleNamespace(queries=30, hits=20)
+    said = SimpleNamespace(num_running_reqs=3, num_waiting_reqs=1, num_skipped_waiting_reqs=1, prefix_cache_stats=step)
+    counts = SchedulerCounts()
+    counts.record(said, None)
+    counts.record(None, None)
+    counts.record(said, None)
+    assert (counts.running, counts.waiting, counts.queries, counts.hits) == (3, 2, 60, 40)
+
+
 STARTER = """
 import multiprocessing, os, sys, time
 from alto_streams.models.vllm_core import PARENT, end_with_parent
 
 def core():
     end_with_parent()
-    print(os.getpid(), flush=True)
+    print(os.getpid(), os.getpgid(0), flush=True)
     time.sleep(120)
 
 if __name__ == "__main__":
@@ -117,9 +135,10 @@ async def test_a_core_ends_with_the_worker_that_was_killed(tmp_path: Path, start
     pipe = asyncio.subprocess.PIPE
     worker = await asyncio.create_subprocess_exec(sys.executable, str(script), starter, stdout=pipe, env=env)
     assert worker.stdout is not None
-    core = int(await worker.stdout.readline())
+    core, group = map(int, (await worker.stdout.readline()).split())
     try:
         assert _is_running(core)
+        assert (core == group) == ends  # what asks the worker's group to end does not ask it
         worker.kill()
         await until(lambda: not _is_running(worker.pid), "the worker has ended", 10)
         if ends:
