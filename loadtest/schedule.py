@@ -58,7 +58,7 @@ QUICK = BenchPlan(
     seeds=1,
     requests=40,
     before_s=30.0,
-    trials=Trials(seeds=1, requests=120, loads=(0.4, 0.6, 1.5), lost_requests=300),
+    trials=Trials(seeds=1, seconds=45.0, loads=(0.6, 1.0, 1.5), lost_seconds=120.0),
     decisions=5_000,
     policies=(RoundRobin.name, PowerOfTwo.name, PromptAware.name),
 )

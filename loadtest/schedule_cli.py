@@ -34,7 +34,7 @@ def schedule(
     shown = claims(found, SESSION_S)
     about = {"machine": machine(), "commit": commit(), "seed": 1, "settings": plan.as_json()}
     write({**found, "claims": [each._asdict() for each in shown], **about, "recording": recording.name}, json_file)
-    console = Console()
+    console = Console(width=max(110, Console().width))
     console.print(_policies(found["policies"], plan.rate), _claims(shown))
 
 

@@ -107,10 +107,10 @@ class Workload:
             Arrival(from_s + at, phase, each) for at, each in arrivals(self.requests[phase], rate, count, rng)
         ]
 
-    def steady(self, rate: float, count: int, seed: int) -> list[Arrival]:
-        """Only the first mix, the first part of which is warm-up."""
-        drawn = arrivals(self.requests[0], rate, count, seed)
-        return [Arrival(at, 0, each, n >= count // 5) for n, (at, each) in enumerate(drawn)]
+    def steady(self, rate: float, seconds: float, seed: int, counted_s: float) -> list[Arrival]:
+        """Only the first mix, for about so long; what comes before `counted_s` is warm-up."""
+        drawn = arrivals(self.requests[0], rate, round(rate * seconds), seed)
+        return [Arrival(at, 0, each, at >= counted_s) for at, each in drawn]
 
 
 def _marked(row: RecordedRow, mix: Mix) -> RecordedRow:

@@ -27,26 +27,30 @@ VARIANTS: dict[str, dict[str, Any]] = {"without": {}, "least_slack_and_shedding"
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """How much is simulated. `loads`: times the saturating one. `lost_rate`: requests/s while an engine is lost."""
+    """How much is simulated. `loads`: times the saturating one. `lost_rate`: requests/s while an engine is lost.
+
+    `seconds`: how long each load lasts; `warm_s`: until plan and bound have been found, of every run.
+    """
 
     seeds: int = 3
-    requests: int = 500
+    seconds: float = 90.0
+    warm_s: float = 30.0
     loads: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0, 1.25, 1.5)
     lost_rate: float = 2.5
-    lost_requests: int = 500
+    lost_seconds: float = 200.0
 
 
 def overload(workload: Workload, trials: Trials) -> dict[str, Any]:
     """Goodput within the deadline, by load, with least slack and shedding and without either."""
     on = system(workload, PromptAware.name)
-    saturating = statistics.fmean(_saturating(workload, on, trials.requests, seed) for seed in _seeds(trials))
+    saturating = statistics.fmean(_saturating(workload, on, trials, seed) for seed in _seeds(trials))
     found: dict[str, Any] = {"saturating": round(saturating, 3)}
     for name, options in VARIANTS.items():
         by_load = {}
         for load in trials.loads:
             rate = saturating * load
             runs = [
-                run(workload, workload.steady(rate, trials.requests, seed), seed, on, **options)
+                run(workload, workload.steady(rate, trials.seconds, seed, trials.warm_s), seed, on, **options)
                 for seed in _seeds(trials)
             ]
             shown = figures(runs)
@@ -67,7 +71,7 @@ def loss(workload: Workload, trials: Trials) -> dict[str, Any]:
     three = replace(four, engines=3, speeds=SPEEDS[:LOST] + SPEEDS[LOST + 1 :])
     after, beside, before, plans, runs = list[Ran](), list[Ran](), list[Ran](), list[float](), list[Run]()
     for seed in _seeds(trials):
-        arrived = workload.steady(trials.lost_rate, trials.lost_requests, seed)
+        arrived = workload.steady(trials.lost_rate, trials.lost_seconds, seed, trials.warm_s)
         done, with_three = (run(workload, arrived, seed, on) for on in (lossy, three))
         runs.append(done)
         plans.append(
@@ -91,12 +95,11 @@ def loss(workload: Workload, trials: Trials) -> dict[str, Any]:
     }
 
 
-def _saturating(workload: Workload, on: SimulatedSystem, requests: int, seed: int) -> float:
-    """Requests a second that end while far more are sent, from when all engines are busy to the last arrival."""
-    done = run(workload, workload.steady(FLOOD, 2 * requests, seed), seed, on)
+def _saturating(workload: Workload, on: SimulatedSystem, trials: Trials, seed: int) -> float:
+    """Requests a second that end while far more are sent, from the end of the warm-up to the last arrival."""
+    done = run(workload, workload.steady(FLOOD, trials.seconds, seed, trials.warm_s), seed, on)
     last_s = max(each.at_s for each in done.ran)
-    since_s = last_s / 3
-    return sum(since_s <= each.at_s + each.done_s < last_s for each in done.ran) / (last_s - since_s)
+    return sum(trials.warm_s <= each.at_s + each.done_s < last_s for each in done.ran) / (last_s - trials.warm_s)
 
 
 def _seeds(trials: Trials) -> range:

@@ -132,8 +132,8 @@ def test_claims_are_met_by_what_is_asked_and_by_nothing_less() -> None:
 
 @pytest.mark.timeout(300)
 def test_a_small_benchmark_gives_every_figure(workload: Workload) -> None:
-    trials = Trials(seeds=1, requests=60, loads=(0.5, 1.5), lost_requests=240)
-    plan = BenchPlan(1, 20, 5.0, 2.0, 4.0, trials, 500, ("prompt_aware",))
+    trials = Trials(1, 12.0, 3.0, (0.5, 1.5), 1.2, 100.0)
+    plan = BenchPlan(1, 10, 5.0, 2.0, 4.0, trials, 500, ("prompt_aware",))
     ticks: list[str] = []
     measured = measure_schedule(RECORDING, plan, tick=ticks.append)
     assert len(ticks) == plan.tasks
