@@ -28,7 +28,7 @@ from typing import Any, TypeVar, overload
 
 from alto_streams.records import Call
 from alto_streams.settings import ConfigError
-from alto_streams.stages import Broken, Show, Stage
+from alto_streams.stages import Broken, Need, Show, Stage, Truncate
 from alto_streams.stages import Gather as Gather
 from alto_streams.stages import ParseFailure as ParseFailure
 from alto_streams.stages import Parser as Parser
@@ -59,17 +59,33 @@ class Pipeline:
         self._root: str | None = None
 
     def generate(
-        self, *, model: str, show: Show = "items", broken: Broken = "resume", within_s: float | None = None
+        self,
+        *,
+        model: str,
+        show: Show = "items",
+        broken: Broken = "resume",
+        within_s: float | None = None,
+        truncate: Truncate | None = None,
+        needs: Sequence[Need] = (),
     ) -> Callable[[F], F]:
         """An LM call per item: the function returns its `Prompt[T]`. `show` is what a client sees of it.
 
         `broken`: what becomes of a call whose worker or engine fails in the middle: the next attempt continues from the
         accepted text, or all of it is withdrawn, with all that came of it, and written anew. `within_s`: a call that
         has not ended by then, in seconds from its dispatch, fails.
+
+        `truncate`: which end of the prompt's variable part is cut off where the prompt is too long for the engine, or a
+        function of that part and the share of it that may stay (0 to 1), asked for less until it fits. Without it such
+        a call fails. `needs`: what the engine must be able to do for its output to be of use; no worker starts without.
         """
 
         def define(function: F) -> F:
-            stage = self._add(function, Kind.GENERATE, model=model, show=show, within_s=within_s)
+            if unknown := set(needs) - set(typing.get_args(Need)):
+                raise self._bad(function, f"needs={sorted(unknown)}: expected some of {typing.get_args(Need)}")
+            if isinstance(truncate, str) and truncate not in ("head", "tail"):
+                raise self._bad(function, f"truncate={truncate!r}: expected 'head', 'tail' or a function")
+            options = {"model": model, "show": show, "within_s": within_s, "truncate": truncate, "needs": needs}
+            stage = self._add(function, Kind.GENERATE, **options)
             stage.node.redoes = broken == "redo"
             return function
 
@@ -80,7 +96,7 @@ class Pipeline:
 
         def define(function: F) -> F:
             if not inspect.iscoroutinefunction(function):
-                raise PipelineError(f"pipeline {self.name!r}, stage {function.__name__!r}: a map must be an async def")
+                raise self._bad(function, "a map must be an async def")
             self._add(function, Kind.MAP, show=show, timeout_s=timeout_s)
             return function
 
@@ -160,6 +176,9 @@ class Pipeline:
             if stage.model is not None:
                 found.setdefault(stage.model, []).append(stage.name)
         return found
+
+    def _bad(self, function: Callable[..., Any], what: str) -> PipelineError:
+        return PipelineError(f"pipeline {self.name!r}, stage {function.__name__!r}: {what}")
 
     def _add(self, function: Callable[..., Any], kind: Kind, **options: Any) -> Stage:
         if self._root is not None:

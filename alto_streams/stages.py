@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -19,6 +19,9 @@ from alto_streams.topology import Node
 T = TypeVar("T")
 Show = Literal["text", "items", "nothing"]
 Broken = Literal["resume", "redo"]
+Need = Literal["grammar", "choices", "json_schema", "regex", "logprobs"]  # of an engine's capabilities
+# The end of a prompt's variable part that is cut off; or what makes of it a text of about that share of its length.
+Truncate = Literal["head", "tail"] | Callable[[str, float], str]
 
 
 class Record(msgspec.Struct):
@@ -54,10 +57,11 @@ class Prompt(Generic[T]):
     With `turn="assistant"` the variable part is the beginning of the assistant's own turn, left open for the
     model to continue.
 
-    `subject` names what the call is about (by default the variable part). Decoding is constrained by `grammar` (GBNF)
-    or `choices` where the engine can. Of a `LineGrammar` the rest is known when a call has broken off, so prefer it to
-    text. Without a `temperature` it is that of the model's card, else 0; with one, `seed` does not make a resumed call
-    repeat what an undisturbed one would have written.
+    `subject` names what the call is about (by default the variable part). Decoding is constrained by one of `grammar`
+    (GBNF) or `choices`, where the engine can, or `json_schema` or `regex`, which not every engine takes. Of a
+    `LineGrammar` the rest is known when a call has broken off, so prefer it to text. Without a `temperature` it is that
+    of the model's card, else 0; with one, `seed` does not make a resumed call repeat what an undisturbed one would have
+    written.
     """
 
     fixed: list[Message]
@@ -71,6 +75,8 @@ class Prompt(Generic[T]):
     grammar: str | LineGrammar | None = None
     choices: list[str] | None = None
     logprobs: int = 0
+    json_schema: dict[str, Any] | None = None
+    regex: str | None = None
     turn: Literal["user", "assistant"] = "user"
 
     def call(self) -> Call:
@@ -85,6 +91,8 @@ class Prompt(Generic[T]):
             grammar=whole_grammar(self.grammar),
             choices=self.choices,
             logprobs=self.logprobs,
+            json_schema=self.json_schema,
+            regex=self.regex,
         )
 
 
@@ -128,6 +136,8 @@ class Stage:
     timeout_s: float = 30.0
     within_s: float | None = None
     enough: Callable[..., bool] | None = None
+    truncate: Truncate | None = None
+    needs: Sequence[Need] = ()
 
     @property
     def name(self) -> str:

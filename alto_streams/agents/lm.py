@@ -21,9 +21,11 @@ from typing import Any, Protocol
 
 from alto_streams.agents.coalesce import Coalescer, Gathered
 from alto_streams.agents.control import ControlLog, covers
+from alto_streams.agents.lm_needs import cannot_continue
 from alto_streams.agents.lm_reach import Reach
 from alto_streams.agents.lm_tally import Tally
 from alto_streams.errors import Fenced, Retryable
+from alto_streams.models.lengths import Lengths
 from alto_streams.models.protocol import CallRejected, Engine, EngineBroke, EngineUnavailable, Piece
 from alto_streams.parts import Backoff
 from alto_streams.records import Chunk, ControlRecord, End, Poison, Start, Status, Work, encode
@@ -53,7 +55,15 @@ _Key = tuple[str, str, str]  # request, stage, path
 class LMAgent:
     """One model's engine and the calls that run on it."""
 
-    def __init__(self, engine: Engine, control: ControlLog, log_: Log, tally: Tally | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        control: ControlLog,
+        log_: Log,
+        tally: Tally | None = None,
+        lengths: Lengths | None = None,
+    ) -> None:
+        self._lengths = lengths or Lengths(engine)
         self._engine, self._control, self._log = engine, control, log_
         self._tally, self.reach = tally or Tally(), Reach(engine)
         self._engine_down = True  # until it has said otherwise
@@ -168,17 +178,17 @@ class LMAgent:
 
     async def _generate(self, work: Work, pipeline: str, run: _Run) -> End:
         """How the run ended in the engine, whose call is over by then in any case."""
-        pieces = self._engine.generate(
-            work.call,
-            prefix=work.prefix,
-            prefix_tokens=work.prefix_tokens,
-            prompt_class=f"{pipeline}.{work.stage}",
-            by_line=work.flush == "line",
-            priority=priority(work.receipt, int(time.time() * 1000)),
-        )
-        last, is_taken = Piece(""), False
-        counted = self._tally.begin(f"{pipeline}.{work.stage}")
+        last, is_taken, prompt_class = Piece(""), False, f"{pipeline}.{work.stage}"
+        counted = self._tally.begin(prompt_class)
         try:
+            pieces = self._engine.generate(
+                await self._lengths.fitted(work.call, prompt_class, work.prefix, work.prefix_tokens),
+                prefix=work.prefix,
+                prefix_tokens=work.prefix_tokens,
+                prompt_class=prompt_class,
+                by_line=work.flush == "line",
+                priority=priority(work.receipt, int(time.time() * 1000)),
+            )
             async with contextlib.aclosing(pieces):  # type: ignore[type-var]
                 async for last in pieces:
                     self.waits_for, is_taken = None, True
@@ -222,14 +232,6 @@ class LMAgent:
     def _expired(work: Work) -> bool:
         deadline = work.context.deadline_ms
         return deadline is not None and deadline < time.time() * 1000
-
-
-def cannot_continue(model: str, stage: str) -> str:
-    """Why a broken call of this stage fails on an engine that cannot go on from a prefix, and what to do about it."""
-    return (
-        f"stage {stage}: the engine of model {model} cannot continue a turn, so its broken calls cannot be resumed: "
-        'declare it with broken="redo", or name it in ALTO_REDO'
-    )
 
 
 class _Run:

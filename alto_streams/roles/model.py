@@ -13,6 +13,7 @@ from alto_streams.agents.assignor import PlanAssignor, assign_by_plan
 from alto_streams.agents.control import ControlLog
 from alto_streams.agents.engine_metrics import VllmMetrics
 from alto_streams.agents.lm import LMAgent
+from alto_streams.agents.lm_needs import examples_of, until_checked
 from alto_streams.agents.lm_pool import Pool, prefetch
 from alto_streams.agents.lm_reports import LoadWriter, Reports, telling
 from alto_streams.agents.lm_tally import Tally
@@ -20,22 +21,21 @@ from alto_streams.agents.placing import follows_plans
 from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.warmup import warm_up
 from alto_streams.models.cards import card_of
+from alto_streams.models.lengths import Lengths
+from alto_streams.models.protocol import Engine
 from alto_streams.models.registry import engine_for
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.models.vllm import VllmEngine
 from alto_streams.pipeline import Pipeline
 from alto_streams.settings import Settings
+from alto_streams.stages import Truncate
 from alto_streams.worker import App, new_app
 
 
 def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) -> App:
     """The LM workers of one model: in front of one engine, for all stages that use it."""
     engine, registry = engine_for(card_of(model, config), config), CollectorRegistry()
-    if isinstance(engine, ScriptedEngine):
-        used = Gauge("alto_simulated_engine_cpu_seconds", "Processor time of the engine's own clock", registry=registry)
-        used.set_function(lambda: engine.cpu_s)
-    if isinstance(engine, VllmEngine):
-        registry.register(VllmMetrics(engine))
+    _show(engine, registry)
     slots = engine.capabilities.slots
     app = new_app(
         *(topic_names.model_app(model), config),
@@ -63,7 +63,7 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     app.on_partitions_assigned.connect(assigned, weak=False)
 
     async def work() -> None:
-        agent = LMAgent(engine, control, app.sender, tally)
+        agent = LMAgent(engine, control, app.sender, tally, Lengths(engine, _truncates(stages)))
         control.on_over = agent.on_over
         app.watch.excuse, app.watch.moves = lambda: agent.waits_for, lambda: agent.moves
         pool = Pool(agent, slots, app.sender.send_all, app.consumer, tally, roots=roots, owned_ms=owned_ms)
@@ -74,11 +74,13 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
         loads = LoadWriter(tally, config, model, worker, lambda: _owned_work(app), lambda: away.is_away)
         try:
             await control.start()
+            examples = examples_of(stages)
             if not warm.is_set():
-                await warm_up(engine, stages)
+                await warm_up(engine, model, examples)
                 warm.set()
             async with telling(reports, loads):
                 with app.consumer.feeding(topics, pool):
+                    await until_checked(engine, model, examples)  # it may have been away until now
                     await asyncio.Event().wait()
         finally:
             await pool.stop()
@@ -90,6 +92,15 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     return app
 
 
+def _show(engine: Engine, registry: CollectorRegistry) -> None:
+    """What an engine that runs in this process says of itself."""
+    if isinstance(engine, ScriptedEngine):
+        used = Gauge("alto_simulated_engine_cpu_seconds", "Processor time of the engine's own clock", registry=registry)
+        used.set_function(lambda: engine.cpu_s)
+    if isinstance(engine, VllmEngine):
+        registry.register(VllmMetrics(engine))
+
+
 def _owned_work(app: App) -> dict[str, list[int]]:
     """Prompt class -> the partitions of its work topic that this worker has."""
     owned: dict[str, list[int]] = {}
@@ -97,6 +108,14 @@ def _owned_work(app: App) -> dict[str, list[int]]:
         _, prompt_class = tp.topic.split(".", 1)
         owned.setdefault(prompt_class, []).append(tp.partition)
     return owned
+
+
+def _truncates(stages: list[tuple[Pipeline, str]]) -> dict[str, Truncate]:
+    """Prompt class -> how its stage says that prompts are cut."""
+    said = {
+        topic_names.prompt_class(pipeline.name, stage): pipeline.stages[stage].truncate for pipeline, stage in stages
+    }
+    return {name: how for name, how in said.items() if how is not None}
 
 
 def _now_ms() -> int:

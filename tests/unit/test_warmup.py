@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator
 from itertools import takewhile
 
-import pytest
-
+from alto_streams.agents.lm_needs import examples_of
 from alto_streams.agents.warmup import warm_up
 from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
 from alto_streams.pipeline import Pipeline, Prompt
@@ -23,7 +21,7 @@ class Listening:
         self._dies = dies
 
     name = "engine listening"
-    capabilities = Capabilities(slots=1, context_tokens=1)
+    capabilities = Capabilities(slots=1, context_tokens=1, continues=True)
 
     async def ready(self) -> None: ...
 
@@ -50,7 +48,7 @@ STAGES = [(pipeline, stage) for stage in pipeline.models()["judge"]]
 
 async def test_each_prompt_class_is_called_once_for_one_token() -> None:
     engine = Listening()
-    await warm_up(engine, STAGES)
+    await warm_up(engine, "judge", examples_of(STAGES))
     assert [name for name, _ in engine.calls] == ["factcheck.claims", "factcheck.queries", "factcheck.verdict"]
     assert {call.max_tokens for _, call in engine.calls} == {1}
 
@@ -67,7 +65,7 @@ async def test_the_example_shares_its_beginning_with_a_real_call() -> None:
 
 async def test_an_engine_that_is_down_is_left_alone() -> None:
     engine = Listening(dies=1)
-    await warm_up(engine, STAGES)
+    await warm_up(engine, "judge", examples_of(STAGES))
     assert len(engine.calls) == 1
 
 
@@ -80,23 +78,5 @@ async def test_a_prompt_that_raises_costs_only_its_own_warm_up() -> None:
 
     broken.examples(Claim("The capital of Peru is Lima."))
     engine = Listening()
-    await warm_up(engine, [(broken, "queries"), *STAGES])
+    await warm_up(engine, "judge", examples_of([(broken, "queries"), *STAGES]))
     assert len(engine.calls) == len(STAGES)
-
-
-async def test_warns_of_stages_that_resume_where_the_engine_cannot(caplog: pytest.LogCaptureFixture) -> None:
-    def judged(broken: str) -> Pipeline:
-        made = Pipeline("judged", request=Claim)
-
-        @made.generate(model="judge", broken=broken)  # type: ignore[arg-type]
-        def queries(claim: Claim) -> Prompt[Query]:
-            raise NotImplementedError
-
-        return made
-
-    caplog.set_level(logging.WARNING)
-    await warm_up(Listening(), [(judged("redo"), "queries")])
-    assert not caplog.records
-    await warm_up(Listening(), [(judged("resume"), "queries")])
-    (warning,) = [record.getMessage() for record in caplog.records]
-    assert all(word in warning for word in ("engine listening", "judged.queries", "model judge", 'broken="redo"'))
