@@ -2,7 +2,7 @@ PY := .venv/bin/python
 UV := .venv/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint format chaos chaos-quick rebalances soak-properties soak-simulation bench-quick bench clean
+.PHONY: help setup demo up test test-vllm lint format chaos chaos-quick rebalances soak-properties soak-simulation bench-quick bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ up: setup ## start everything on this machine and keep it running until Ctrl-C
 
 test: setup ## everything: lint, types, import contracts, all tests
 	@$(PY) tools/check.py all
+
+test-vllm: setup ## the suite of engines against real vLLM on this CPU; it installs itself into .cache/vllm, once
+	@$(PY) tools/vllm.py test
 
 lint: setup ## style, types and import contracts only
 	@$(PY) tools/check.py lint
@@ -54,6 +57,6 @@ bench-quick: setup ## the load test in a minute: ratios to the limit, against th
 bench: setup ## the whole load test beside the limit and LangGraph, 45 minutes; drawn into bench/
 	@$(PY) -m loadtest compare --json bench.json && $(PY) -m loadtest report bench.json --out bench
 
-clean: ## remove what tools leave behind (not .venv, nor Kafka's jars in .cache)
+clean: ## remove what tools leave behind (not .venv, nor what is in .cache)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist var
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

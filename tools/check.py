@@ -29,7 +29,7 @@ LINT: dict[str, list[Path | str]] = {
     "import contracts": [BIN / "lint-imports"],
 }
 # The layers of a step share one run of pytest, and so its servers.
-TESTS = {"tests": ("unit", "properties", "simulation", "gateway"), "tests on servers": ("broker", "e2e")}
+TESTS = {"tests": ("unit", "engines", "properties", "simulation", "gateway"), "tests on servers": ("broker", "e2e")}
 ASIDE: list[Path | str] = ["nice", "-n", "10"]
 LOOK_S = 0.2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from alto_streams.models.protocol import CallRejected, EngineBroke, Piece, Usage
+from alto_streams.models.protocol import CallRejected, EngineBroke, EngineOverloaded, Piece, Usage
 from alto_streams.records import TokenLogprob
 
 Json = dict[str, Any]
@@ -86,12 +86,14 @@ class Reader:
         self._usage = Usage()
         self._counted = 0
         self._finish: Finish | None = None
+        self._begun = False
 
     def feed(self, event: Json) -> Piece | None:
         """The next piece of text.
 
         Raises:
             CallRejected: the server refuses the call in the middle of its stream.
+            EngineOverloaded: it has begun its reply, and not the run.
             EngineBroke: the server reports an error of its own.
         """
         if "error" in event:
@@ -135,6 +137,7 @@ class Reader:
         self._alternatives += logprobs(entries) if self._wants_logprobs else []
         if not text:
             return None
+        self._begun = True
         tokens = self._covered.take(generated) if self._tells_tokens else None
         alternatives, self._alternatives = self._alternatives, []
         return Piece(text, tokens, alternatives if self._wants_logprobs else None, count=self._count(generated))
@@ -157,6 +160,8 @@ class Reader:
         code = error.get("code") if isinstance(error, dict) else None
         if code in (400, 413, 422):
             raise CallRejected(f"refused in mid-stream (code {code})", self._name)
+        if code in (429, 503) and not self._begun:  # vLLM begins its stream before it looks at its queue
+            raise EngineOverloaded(f"overloaded (code {code})", self._name)
         raise EngineBroke(f"failed in mid-stream (code {code if isinstance(code, int) else 'none'})", self._name)
 
 

@@ -186,7 +186,7 @@ def _gbnf(node: Node) -> str:
 def _sequence(parts: Sequence[Node]) -> str:
     """Single characters on end are one literal."""
     said, letters = list[str](), ""
-    for part in (*parts, None):
+    for part in (*_flat(parts), None):
         if isinstance(part, Chars) and not part.negated and len(part.ranges) == 1 and len({*part.ranges[0]}) == 1:
             letters += part.ranges[0][0]
             continue
@@ -196,6 +196,11 @@ def _sequence(parts: Sequence[Node]) -> str:
         if part is not None:
             said.append(_gbnf(part))
     return " ".join(said) or '""'
+
+
+def _flat(parts: Iterable[Node]) -> Iterator[Node]:
+    for part in parts:
+        yield from _flat(part.parts) if isinstance(part, Seq) else (part,)
 
 
 def _quoted(letter: str) -> str:

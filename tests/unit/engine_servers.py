@@ -32,9 +32,10 @@ async def until(condition: Callable[[], bool], what: str, deadline_s: float = 60
 
 @dataclass
 class FakeVllm:
-    """Answers every chat with the same text, one character a token, as vLLM would stream it.
+    """Answers every chat with the same text as vLLM would stream it, and under another `owner` as SGLang would.
 
-    `fault`: what it does instead, by name. `bodies`: what it was sent. `open`: streams that are running now.
+    A token is half a character above U+FFFF, or a whole one below; its id is its UTF-16 unit. `fault`: what it does
+    instead, by name. `bodies`: what it was sent. `open`: streams that are running now; `most`: it takes no more.
     `gate`: while it is clear, streams wait after their first token.
     """
 
@@ -44,6 +45,7 @@ class FakeVllm:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     open: int = 0
+    most: int = 1000
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def app(self) -> Starlette:
@@ -52,6 +54,9 @@ class FakeVllm:
             routes=[
                 Route("/v1/models", self.models),
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
+                Route("/v1/completions", self.chat, methods=["POST"]),
+                Route("/tokenize", self.tokenize, methods=["POST"]),
+                Route("/detokenize", self.detokenize, methods=["POST"]),
             ]
         )
 
@@ -65,6 +70,8 @@ class FakeVllm:
         body = await request.json()
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
+        if self.open >= self.most:
+            return JSONResponse({}, status_code=503, headers={"Retry-After": "0.05"})
         if self.fault in ("429", "503"):
             return JSONResponse({}, status_code=int(self.fault), headers={"Retry-After": "7"})
         if self.fault in ("400", "422", "404", "500"):
@@ -73,6 +80,14 @@ class FakeVllm:
         if self.fault == "html":
             return Response("<html>", media_type="text/html")
         return StreamingResponse(self._stream(body), media_type="text/event-stream")
+
+    async def tokenize(self, request: Request) -> Response:
+        body = await request.json()
+        opened = body["messages"][-1]["content"] if body.get("continue_final_message") else ""
+        return JSONResponse({"tokens": [*PROMPT, *_tokens(opened)]})
+
+    async def detokenize(self, request: Request) -> Response:
+        return JSONResponse({"prompt": _text((await request.json())["tokens"])})
 
     async def _stream(self, body: dict[str, Any]) -> AsyncIterator[str]:
         self.open += 1
@@ -83,21 +98,20 @@ class FakeVllm:
             self.open -= 1
 
     async def _events(self, body: dict[str, Any]) -> AsyncIterator[Any]:
-        text, finish = self.text, "stop"
-        if body.get("structured_outputs", {}).get("choice"):
-            text = body["structured_outputs"]["choice"][0]
-        elif body.get("continue_final_message"):
-            text = text.removeprefix(body["messages"][-1]["content"])
+        text, finish = self._answer(body), "stop"
         for stop in body.get("stop", []):
-            text = text.partition(stop)[0]
-        if len(text) > body["max_tokens"]:
-            text, finish = text[: body["max_tokens"]], "length"
-        yield {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
-        for number, letter in enumerate(text):
-            for event in self._letter(letter, body):
-                if isinstance(event, dict) and body.get("stream_options", {}).get("continuous_usage_stats"):
-                    event["usage"] = {"prompt_tokens": 9, "completion_tokens": number + 1}
-                yield event
+            before, found, _ = text.partition(stop)
+            text = before + (found if body.get("include_stop_str_in_output") else "")
+        tokens = _tokens(text)
+        if len(tokens) > body["max_tokens"]:
+            tokens, finish = tokens[: body["max_tokens"]], "length"
+        if self.fault == "503 in the stream":
+            yield {"error": {"message": text, "code": 503}}
+            return
+        if "messages" in body:
+            yield {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
+        for number in range(len(tokens)):
+            yield self._token(tokens, number, body)
             await self.gate.wait()
             if number == 3 and self.fault == "death":
                 raise ConnectionResetError
@@ -106,25 +120,57 @@ class FakeVllm:
             if number == 3 and self.fault == "error":
                 yield {"error": {"message": text, "code": 500}}
                 return
-        yield {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}
-        details = {"cached_tokens": 5}
-        yield {
-            "choices": [],
-            "usage": {"prompt_tokens": 9, "completion_tokens": len(text), "prompt_tokens_details": details},
-        }
+        ending = {"text": ""} if "prompt" in body else {"delta": {}}
+        yield {"choices": [{"index": 0, **ending, "finish_reason": finish}]}
+        usage = {"prompt_tokens": 9, "completion_tokens": len(tokens), "prompt_tokens_details": {"cached_tokens": 5}}
+        yield {"choices": [], "usage": usage}
         yield "[DONE]"
 
-    def _letter(self, letter: str, body: dict[str, Any]) -> list[Any]:
-        found = None
+    def _answer(self, body: dict[str, Any]) -> str:
+        """What it has to write: one of the choices, or what follows the text that it continues."""
+        guide = body.get("structured_outputs", {})
+        if "choice" in guide:
+            return str(guide["choice"][0])
+        if "regex" in body:  # SGLang's choices
+            return str(body["regex"]).split("|")[0].strip("()").replace("\\", "")
+        if "prompt" in body:
+            return self.text.removeprefix(_text(body["prompt"][len(PROMPT) :]))
+        begun = body["messages"][-1]["content"] if body.get("continue_final_message") else ""
+        return self.text.removeprefix(begun)
+
+    def _token(self, tokens: list[int], number: int, body: dict[str, Any]) -> Any:
+        token, choice = tokens[number], dict[str, Any]()
+        said = chr(token)
+        if 0xDC00 <= token < 0xE000:
+            said = _text(tokens[number - 1 : number + 1])
+        elif 0xD800 <= token < 0xDC00:
+            said = ""  # no text until the character is whole
         if body.get("logprobs"):
-            top = [{"token": "?", "logprob": -0.5}]
-            found = {"content": [{"token": letter, "logprob": -1.0, "top_logprobs": top}]}
-        if ord(letter) < 0x10000:
-            return [{"choices": [{"index": 0, "delta": {"content": letter}, "logprobs": found}]}]
-        # The two halves of a surrogate pair, in two events.
-        units = letter.encode("utf-16-be")
-        halves = [f"\\u{units[i : i + 2].hex()}" for i in (0, 2)]
-        return [f'{{"choices":[{{"index":0,"delta":{{"content":"{half}"}}}}]}}' for half in halves]
+            if "prompt" in body:
+                choice["logprobs"] = {"tokens": [said], "token_logprobs": [-1.0], "top_logprobs": [{"?": -0.5}]}
+            else:
+                top = [{"token": "?", "logprob": -0.5}]
+                choice["logprobs"] = {"content": [{"token": said, "logprob": -1.0, "top_logprobs": top}]}
+        if body.get("return_token_ids"):
+            choice["token_ids"] = [token]
+        event = {
+            "choices": [{"index": 0, **({"text": said} if "prompt" in body else {"delta": {"content": said}})} | choice]
+        }
+        if body.get("stream_options", {}).get("continuous_usage_stats"):
+            event["usage"] = {"prompt_tokens": 9, "completion_tokens": number + 1}  # type: ignore[assignment]
+        return event
+
+
+PROMPT = [1, 2, 3]
+
+
+def _tokens(text: str) -> list[int]:
+    units = text.encode("utf-16-be")
+    return [int.from_bytes(units[place : place + 2]) for place in range(0, len(units), 2)]
+
+
+def _text(tokens: list[int]) -> str:
+    return b"".join(token.to_bytes(2) for token in tokens).decode("utf-16-be", "replace")
 
 
 @asynccontextmanager

@@ -10,14 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alto_streams.models.local import bundled_weights
-from alto_streams.models.openai import OpenAIEngine
-from alto_streams.models.protocol import Piece
-from alto_streams.models.scripted import ScriptedEngine
+from alto_streams.models.protocol import Engine, Piece
 from alto_streams.records import Call, Message
 from alto_streams.settings import ConfigError
 from tests.unit.engine_servers import RECORDED
-
-AnyEngine = OpenAIEngine | ScriptedEngine
 
 
 def ask(text: str = "Describe the sun.", max_tokens: int = 60, **more: object) -> Call:
@@ -25,7 +21,7 @@ def ask(text: str = "Describe the sun.", max_tokens: int = 60, **more: object) -
     return Call(messages=messages, max_tokens=max_tokens, subject="sun", **more)  # type: ignore[arg-type]
 
 
-async def run(engine: AnyEngine, call: Call, prefix: str = "", tokens: list[int] | None = None) -> list[Piece]:
+async def run(engine: Engine, call: Call, prefix: str = "", tokens: list[int] | None = None) -> list[Piece]:
     stream = engine.generate(call, prefix=prefix, prefix_tokens=tokens, prompt_class="answer")
     return [piece async for piece in stream]
 

@@ -1,11 +1,10 @@
-"""Closing a stream ends its call in the local engine: at once while it writes, and soon while it reads its prompt."""
+"""An aborted call ends soon in the local engine even while it reads its prompt (while it writes: `tests/engines`)."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -50,42 +49,27 @@ def ask(text: str) -> Work:
     return Work("r", "answer", "0", 1, Home("chunks.factcheck.answer", 0), "chat", call, flush="token")
 
 
-async def aborted(served: OpenAIEngine, work: Work, slots: Slots, begun: Callable[[Log], Awaitable[bool]]) -> float:
-    """Seconds from the control record to the free slot."""
+async def aborted(served: OpenAIEngine, work: Work, slots: Slots) -> None:
+    """Abort a call as soon as the engine has begun it."""
 
     def none() -> None:
         raise AssertionError("no consumer is needed")
 
-    control, log = ControlLog(none, [], 600.0), Log()  # type: ignore[arg-type]
-    agent = LMAgent(served, control, log)
+    control = ControlLog(none, [], 600.0)  # type: ignore[arg-type]
+    agent = LMAgent(served, control, Log())
     run = asyncio.create_task(agent.handle(work, "factcheck"))
     async with asyncio.timeout(30):
-        while not await begun(log):  # noqa: ASYNC110 - the engine is another process
+        while not await slots.busy():  # noqa: ASYNC110 - the engine is another process
             await asyncio.sleep(0.001)
         agent.on_over(Ended("r", "answer", "0", 1))
-        at = time.monotonic()
         await run
         while await slots.busy():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-    return time.monotonic() - at
-
-
-async def test_a_call_that_writes_is_over_within_100_ms(served: OpenAIEngine, slots: Slots) -> None:
-    async def begun(log: Log) -> bool:
-        return bool(log.chunks())
-
-    took_s: list[float] = []
-    while len(took_s) < TRIES and min(took_s, default=1.0) >= 0.1:
-        took_s.append(await aborted(served, ask("Tell a long story."), slots, begun))
-    assert min(took_s) < 0.1, f"freed after {took_s} s"
 
 
 async def test_a_prompt_is_not_read_to_its_end(served: OpenAIEngine, slots: Slots) -> None:
-    async def begun(log: Log) -> bool:
-        return await slots.busy()
-
     read: list[int] = []
     while len(read) < TRIES and min(read, default=900) >= 900:
-        await aborted(served, ask(" ".join(uuid.uuid4().hex[:4] for _ in range(450))), slots, begun)
+        await aborted(served, ask(" ".join(uuid.uuid4().hex[:4] for _ in range(450))), slots)
         read.append(await slots.read())
     assert 0 < min(read) < 900, f"read {read} of some 1,400, in steps of 264"
