@@ -121,7 +121,7 @@ class VllmEngine:
             yield Piece("", finish=ended)
             return
         prompt = await self._loader.aside(loaded.prompt, call.messages, prefix, prefix_tokens)
-        self._check_length(loaded, len(prompt), call.max_tokens)
+        self._check_length(loaded, len(prompt))
         params = self._params(call, prefix)
         units, stops = Units(loaded.decode, call.logprobs > 0), Stops(call.stop, prefix)
         usage = Usage(len(prompt))
@@ -206,7 +206,8 @@ class VllmEngine:
     ) -> AsyncGenerator[Any, None]:
         """What vLLM tells of one run. Closing this aborts it there."""
         run = uuid.uuid4().hex
-        outputs = loaded.engine.generate({"prompt_token_ids": prompt}, params, run, priority=priority)
+        given = {"type": "token", "prompt_token_ids": prompt}
+        outputs = loaded.engine.generate(given, params, run, priority=priority)
         self._open.add(run)
         try:
             async with aclosing(outputs):
@@ -261,9 +262,10 @@ class VllmEngine:
         except Exception as error:  # of its own class, and of those of the libraries that check
             raise CallRejected(f"vLLM refuses its parameters ({type(error).__name__})", self.name) from None
 
-    def _check_length(self, loaded: Loaded, prompt: int, more: int) -> None:
-        if prompt + more > loaded.context_tokens:
-            told = f"{prompt} tokens to read and {more} to write exceed the context of {loaded.context_tokens}"
+    def _check_length(self, loaded: Loaded, prompt: int) -> None:
+        """What is longer than the context when it is written vLLM ends there, by length."""
+        if prompt >= loaded.context_tokens:
+            told = f"its {prompt} tokens leave no room to write in the context of {loaded.context_tokens}"
             raise TooLong(told, self.name)
 
     def _check_end(self, reason: str) -> None:

@@ -6,6 +6,7 @@ Its engine core is spawned, not forked: this process has threads and connections
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import multiprocessing
@@ -90,14 +91,19 @@ class Loaded:
             CallRejected: the template refuses the turns, or the prefix is no text of this model's tokens.
         """
         turns = [{"role": turn.role, "content": turn.content} for turn in messages]
-        opened = turns.pop()["content"] if turns and turns[-1]["role"] == "assistant" else ""
+        # A last turn that is the assistant's own is open: what is written is more of it.
+        is_open = bool(turns) and turns[-1]["role"] == "assistant" and bool(turns[-1]["content"])
         try:
             text = self.tokenizer.apply_chat_template(
-                turns, chat_template=self.chat_template, add_generation_prompt=True, tokenize=False
+                turns,
+                chat_template=self.chat_template,
+                continue_final_message=is_open,
+                add_generation_prompt=not is_open,
+                tokenize=False,
             )
         except Exception as error:  # a template is a program, and raises what it likes
             raise CallRejected(f"the model's chat template refuses its turns ({type(error).__name__})") from None
-        head = self._encode(text + opened)
+        head = self._encode(text)
         if not prefix:
             return head
         if prefix_tokens and self._reads_as(head, prefix_tokens, prefix):
@@ -187,6 +193,8 @@ class Loader:
         args = importlib.import_module("vllm.engine.arg_utils").AsyncEngineArgs(**self._options)
         async_llm = importlib.import_module("vllm.v1.engine.async_llm").AsyncLLM
         client_error = importlib.import_module("vllm.exceptions").VLLMClientError
+        with contextlib.suppress(ImportError):
+            importlib.import_module("xgrammar")  # else the first grammar would import it, in the event loop
         if self._gave_up:
             raise RuntimeError("closed while it was loading")
         counts = SchedulerCounts()
