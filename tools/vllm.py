@@ -107,13 +107,19 @@ def setup() -> None:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """The suite of engines against vLLM; what it measures is printed."""
+    """The suite of engines against vLLM, as a server and in the tests' own process; what it measures is printed."""
     setup()
-    print(
-        "tests/engines on vLLM: its server takes a minute or two to start, and is killed and started again", flush=True
-    )
-    named = {"ALTO_TEST_ENGINES": os.environ.get("ALTO_TEST_ENGINES", "vllm-http")}
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-o", "timeout=1500", "tests/engines", *arguments]
+    print("tests/engines on vLLM: each takes a minute or two to load, and is killed and started again", flush=True)
+    names = os.environ.get("ALTO_TEST_ENGINES", "vllm-http,vllm").split(",")
+    within = [name for name in names if name == "vllm"]  # where vLLM is
+    runs = ((sys.executable, [name for name in names if name not in within]), (str(PYTHON), within))
+    return max(suite(python, engines, arguments) for python, engines in runs if engines)
+
+
+def suite(python: str, engines: Sequence[str], arguments: Sequence[str]) -> int:
+    """Runs it on these engines, in this environment."""
+    command = [python, "-m", "pytest", "-q", "-s", "-o", "timeout=1500", "tests/engines", *arguments]
+    named = {"ALTO_TEST_ENGINES": ",".join(engines)}
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **named}, check=False).returncode  # noqa: S603
 
 

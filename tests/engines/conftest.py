@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from alto_streams.models.protocol import Engine
+from tests.engines.in_process import InProcess
 from tests.engines.servers import EngineServer
 from tests.engines.subjects import MODELS, NAMES, Subject, server_of, subject_of
 from tests.unit.engines import local_missing
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One event loop for all: an engine within this process belongs to the one that it began in."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+            made_for = getattr(item, "callspec", None)
+            if made_for and made_for.params.get("_server") == "vllm":  # it has warnings of its own, and loads for long
+                item.add_marker(pytest.mark.filterwarnings("default"))
+                item.add_marker(pytest.mark.timeout(1500))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -22,16 +37,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def _server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, EngineServer | None]]:
+) -> Iterator[tuple[str, EngineServer | InProcess | None]]:
     name: str = request.param
     if name == "local" and (missing := local_missing()):
         pytest.skip(missing)
+    if name == "vllm" and importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed here")
     with server_of(name, tmp_path_factory.mktemp(name)) as server:
         yield name, server
 
 
-@pytest.fixture
-async def subject(_server: tuple[str, EngineServer | None]) -> AsyncIterator[Subject]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _closing(_server: tuple[str, EngineServer | InProcess | None]) -> AsyncIterator[None]:
+    """An engine within this process ends before its event loop does."""
+    yield
+    if isinstance(_server[1], InProcess):
+        await _server[1].engine.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def subject(_server: tuple[str, EngineServer | InProcess | None], _closing: None) -> AsyncIterator[Subject]:
     """An engine, with its server running."""
     name, server = _server
     if server is not None and not server.is_up:

@@ -15,11 +15,12 @@ from alto_streams.models.protocol import Engine
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.models.simulated import Timing
 from tests.engines import servers
+from tests.engines.in_process import InProcess
 from tests.unit.engine_servers import FakeVllm, serving
 from tests.unit.engines import recorded
 
 USUAL = ("scripted", "scripted-timed", "vllm-double", "sglang-double", "local")
-MODELS = ("local", "vllm-http")  # they run real weights, so that it is not known what they say
+MODELS = ("local", "vllm-http", "vllm")  # they run real weights, so that it is not known what they say
 _TOLD = os.environ.get("ALTO_TEST_ENGINES")
 NAMES = tuple(_TOLD.split(",")) if _TOLD else USUAL
 FULL = _TOLD is not None  # asked for by name: figures are made of as many cases as they need
@@ -38,13 +39,16 @@ class Subject:
     name: str
     engine: Engine
     running: Callable[[], Awaitable[int]] | None = None
-    server: servers.EngineServer | None = None
+    server: servers.EngineServer | InProcess | None = None
     fake: FakeVllm | None = None
 
 
 @contextmanager
-def server_of(name: str, folder: Path) -> Iterator[servers.EngineServer | None]:
+def server_of(name: str, folder: Path) -> Iterator[servers.EngineServer | InProcess | None]:
     """The process of the engine, if it has one."""
+    if name == "vllm":
+        yield InProcess()
+        return
     made = {"local": servers.local_server, "vllm-http": servers.vllm_server}.get(name)
     if made is None:
         yield None
@@ -58,8 +62,12 @@ def server_of(name: str, folder: Path) -> Iterator[servers.EngineServer | None]:
 
 
 @asynccontextmanager
-async def subject_of(name: str, server: servers.EngineServer | None) -> AsyncIterator[Subject]:
+async def subject_of(name: str, server: servers.EngineServer | InProcess | None) -> AsyncIterator[Subject]:
     """The engine of that name."""
+    if isinstance(server, InProcess):
+        await server.up()
+        yield Subject(name, server.engine, server.running, server)
+        return
     if server is not None:
         count = {"local": servers.running_in_llama, "vllm-http": servers.running_in_vllm}[name]
         slots = servers.VLLM_SEQUENCES if name == "vllm-http" else 8
@@ -82,4 +90,4 @@ async def subject_of(name: str, server: servers.EngineServer | None) -> AsyncIte
             yield Subject(name, engine, running, fake=fake)
             await engine.close()
     else:
-        raise AssertionError(f"ALTO_TEST_ENGINES: {name!r} is none of {', '.join((*USUAL, 'vllm-http'))}")
+        raise AssertionError(f"ALTO_TEST_ENGINES: {name!r} is none of {', '.join((*USUAL, 'vllm-http', 'vllm'))}")
