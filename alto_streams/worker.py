@@ -30,7 +30,7 @@ from alto_streams.watch import Watch
 # Their DEBUG records are built for every record on the hot path, whatever the level of the root logger.
 HOT_LOGGERS = ("faust.topics", "faust.tables.recovery", "aiokafka.producer", "aiokafka.conn", "aiokafka.consumer")
 # What they say at INFO is about themselves.
-TALKATIVE = ("faust", "mode", "aiokafka", "aiohttp.access")
+TALKATIVE = ("faust", "mode", "aiokafka", "aiohttp.access", "httpx")
 SETTLE_S = 10.0  # of a stop or a rebalance: longer than a pause of the broker, shorter than a supervisor's patience
 
 log = logging.getLogger(__name__)
@@ -222,6 +222,15 @@ def quiet_loggers() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in HOT_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+    App.logger.addFilter(without_traceback)
+
+
+def without_traceback(record: logging.LogRecord) -> bool:
+    """Leaves of a crash by a `ConfigError` its text, which says what to do: where it was found is of no use."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, ConfigError):
+        record.msg, record.args, record.exc_info = str(error), (), None
+    return True
 
 
 def log_config() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from alto_streams.cli import (
     dead_letters,
     demo,
     diff,
+    engines,
     gateway,
     record,
     replay,
@@ -62,6 +63,7 @@ for group in (demo, up, ask, run, record, replay, diff, cancel, worker, gateway)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(scheduler.app, name="scheduler")
+app.add_typer(engines.app, name="engines")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

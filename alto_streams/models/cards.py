@@ -96,6 +96,12 @@ class Card(_Strict):
         """`openai`, `local`, ..."""
         return self.engine.partition(":")[0]
 
+    @property
+    def shown(self) -> str:
+        """The engine without what stands before an @, which may be a password."""
+        head, at, tail = self.engine.rpartition("@")
+        return f"openai:…@{tail}" if at and "//" in head else self.engine
+
     def api_key(self, config: Settings) -> str | None:
         """Its own key, else the one of the settings; an empty one counts as none.
 

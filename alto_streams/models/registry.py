@@ -42,7 +42,7 @@ def engine_for(card: Card, config: Settings) -> Engine:
         return _scripted(card, rest, config)
     if kind == "vllm" and rest:
         return _vllm(card, rest, config)
-    raise _bad(card, card.engine, "is no engine")
+    raise _bad(card, "is no engine")
 
 
 def slots_of(card: Card, config: Settings) -> int:
@@ -79,14 +79,13 @@ def _openai(card: Card, rest: str, config: Settings) -> Engine:
     url = urlsplit(rest)
     query = parse_qs(url.query)
     told = query.pop("dialect", [None])[0]
-    shown = _without_login(card.engine)
     if url.scheme not in ("http", "https") or not url.hostname or query:
-        raise _bad(card, shown, "names no HTTP address")
+        raise _bad(card, "names no HTTP address")
     if url.username or url.password:
-        raise _bad(card, shown, "carries a login; give a key in ALTO_ENGINE_API_KEY_FILE or in a card instead")
+        raise _bad(card, "carries a login; give a key in ALTO_ENGINE_API_KEY_FILE or in a card instead")
     dialect = next((name for name in dialects.NAMES if name == told), None)
     if told is not None and dialect is None:
-        raise _bad(card, shown, f"names no dialect ({', '.join(dialects.NAMES)})")
+        raise _bad(card, f"names no dialect ({', '.join(dialects.NAMES)})")
     return _server(f"{url.scheme}://{url.netloc}{url.path}", url.fragment, dialect, card, config)
 
 
@@ -106,7 +105,7 @@ def _server(address: str, model: str, dialect: dialects.Name | None, card: Card,
 def _scripted(card: Card, rest: str, config: Settings) -> Engine:
     file, _, query = rest.partition("?")
     if query not in ("", "timing=none", "timing=reference"):
-        raise _bad(card, card.engine, "has an unknown timing")
+        raise _bad(card, "has an unknown timing")
     timing = Timing() if query == "timing=reference" else None
     script = script_of(Path(file), config)
     return ScriptedEngine(script, name=f"scripted {file}", slots=slots_of(card, config), timing=timing)
@@ -150,11 +149,5 @@ def _plain(text: str) -> object:
         return text
 
 
-def _without_login(engine: str) -> str:
-    """The text without what stands before an @, which may be a password."""
-    head, at, tail = engine.rpartition("@")
-    return f"openai:…@{tail}" if at and "//" in head else engine
-
-
-def _bad(card: Card, shown: str, what: str) -> ConfigError:
-    return ConfigError(f"{card.where}: {shown!r} {what}; accepted are: {FORMS}")
+def _bad(card: Card, what: str) -> ConfigError:
+    return ConfigError(f"{card.where}: {card.shown!r} {what}; accepted are: {FORMS}")

@@ -18,7 +18,7 @@ from alto_streams.settings import ConfigError
 PIPELINES = load_pipelines(["alto_streams.pipelines.factcheck"])
 
 
-COMMANDS = "demo up ask run record import-trace replay diff cancel worker gateway topics dead-letters scheduler"
+COMMANDS = "demo up ask run record import-trace replay diff cancel worker gateway topics dead-letters scheduler engines"
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS.split()])
@@ -52,6 +52,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["record", "--out", "x.jsonl", "--from", "tomorrow"], "or offsets: 120, or 0:120,1:98"),
         (["import-trace", "/nowhere.jsonl", "--out", "x.jsonl"], "/nowhere.jsonl: cannot be read"),
         (["diff", "/nowhere.jsonl", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read"),
+        (["engines", "check", "nonsense"], "known: chat, judge"),
         (["worker"], "name one of a stage, --model NAME, --egress or --scheduler"),
         (["worker", "nonsense"], "answer, claims, queries, evidence, verdict, report"),
         (["worker", "--model", "nonsense"], "chat, judge"),

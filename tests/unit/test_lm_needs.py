@@ -17,6 +17,7 @@ from alto_streams.pipeline import Pipeline, Prompt, Record
 from alto_streams.pipelines.factcheck import pipeline as factcheck
 from alto_streams.settings import ConfigError
 from alto_streams.topology import PipelineError
+from alto_streams.worker import App, quiet_loggers
 from tests.unit.engine_servers import FakeVllm, serving
 
 JUDGED = [(factcheck, stage) for stage in factcheck.models()["judge"]]
@@ -100,6 +101,18 @@ def test_what_is_lacking_is_named_with_its_remedies() -> None:
     ) as raised:
         check_needs(Able(continues=True), "chat", examples_of([(schema, "answer")]))
     assert "REDO" not in str(raised.value)
+
+
+def test_a_refusal_is_logged_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    quiet_loggers()
+    for error in (ConfigError("it lacks grammar"), KeyError("x")):
+        try:
+            raise error
+        except Exception:
+            App.logger.exception("Crashed reason=%r", error)
+    refused, crashed = caplog.records
+    assert (refused.getMessage(), refused.exc_info) == ("it lacks grammar", None)
+    assert crashed.exc_info
 
 
 async def test_a_server_of_the_plain_dialect_is_refused_before_it_is_called() -> None:
