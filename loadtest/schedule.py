@@ -56,9 +56,9 @@ class BenchPlan:
 FULL = BenchPlan()
 QUICK = BenchPlan(
     seeds=1,
-    requests=40,
-    before_s=30.0,
-    trials=Trials(seeds=1, seconds=45.0, loads=(0.6, 1.0, 1.5), lost_seconds=120.0),
+    requests=30,
+    before_s=15.0,
+    trials=Trials(seeds=1, seconds=36.0, warm_s=15.0, loads=(0.6, 1.0, 1.5), lost_seconds=110.0),
     decisions=5_000,
     policies=(RoundRobin.name, PowerOfTwo.name, PromptAware.name),
 )
@@ -73,6 +73,7 @@ def measure_schedule(
 
     Raises:
         ConfigError: the recording cannot be read.
+        OutOfReach: there are too few requests for a throughput.
     """
     with TemporaryDirectory() as folder, _pool(recording, Path(folder) / "mixes.jsonl", jobs) as pool:
         tasks: dict[Future[Any], tuple[str, ...]] = {}

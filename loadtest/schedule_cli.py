@@ -11,6 +11,7 @@ from rich.table import Table
 
 from alto_streams.settings import ConfigError
 from loadtest.console import RECORDING, Json, Recording, failing, progress, write
+from loadtest.knee import OutOfReach
 from loadtest.machine import commit, machine
 from loadtest.schedule import FULL, QUICK, measure_schedule
 from loadtest.schedule_claims import Claim, claims
@@ -29,7 +30,7 @@ def schedule(
 ) -> None:
     """Six policies in a mix that shifts twice, overload, and the loss of an engine, in virtual time; a quarter hour."""
     plan = QUICK if quick else FULL
-    with failing("schedule", ConfigError), progress("schedule", plan.tasks) as tick:
+    with failing("schedule", ConfigError, OutOfReach), progress("schedule", plan.tasks) as tick:
         found = measure_schedule(recording, plan, jobs, tick)
     shown = claims(found, SESSION_S)
     about = {"machine": machine(), "commit": commit(), "seed": 1, "settings": plan.as_json()}

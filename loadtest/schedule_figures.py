@@ -16,6 +16,7 @@ from loadtest.schedule_runs import Run
 
 MEAN_S = 5.6  # the mean latency at which throughputs are compared
 NEAR, FAR, TOLERANCE = 1.07, 1.3, 0.15  # relative: a throughput is looked for around a guess, and how closely
+LEAST, MOST = 0.05, 100.0  # requests a second; beyond, it is not looked for
 T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36)  # Student's, two-sided, from one degree of freedom on
 
 
@@ -69,14 +70,17 @@ def throughputs(mean_s: Callable[[float, int], float], seeds: Sequence[int], gue
     """Of each seed, the requests a second at which `mean_s(rate, seed)` comes to `MEAN_S`.
 
     The first is looked for around the guess, every other one around the one before.
+
+    Raises:
+        OutOfReach: so few requests never take so long, or so long even if hardly any come.
     """
     found: list[float] = []
     for seed in seeds:
         measure = cache(lambda rate, seed=seed: mean_s(rate, seed))
         low, high = guess / NEAR, guess * NEAR
-        while measure(low) > MEAN_S:
+        while measure(low) > MEAN_S and low > LEAST:
             low, high = low / FAR, low
-        while measure(high) <= MEAN_S:
+        while measure(high) <= MEAN_S and high < MOST:
             low, high = high, high * FAR
         guess = throughput_at(measure, MEAN_S, low, high, TOLERANCE * low)
         found.append(guess)
