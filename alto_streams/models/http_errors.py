@@ -17,9 +17,9 @@ _OVERLOADED = (429, 503)
 _REJECTED = (400, 413, 422)
 _FAILED = 500
 _REMEDIES = {
-    401: "it refuses the API key: set ALTO_ENGINE_API_KEY_FILE",
-    403: "it refuses the API key: set ALTO_ENGINE_API_KEY_FILE",
-    404: "it does not know the route or the model: correct ALTO_MODELS",
+    401: "it refuses the API key: set ALTO_ENGINE_API_KEY_FILE, or api_key_file of its card",
+    403: "it refuses the API key: set ALTO_ENGINE_API_KEY_FILE, or api_key_file of its card",
+    404: "it does not know the route or the model: correct ALTO_MODELS, or its card",
 }
 _KIND = re.compile(r"[A-Za-z_]{1,60}")
 
