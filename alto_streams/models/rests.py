@@ -57,11 +57,15 @@ class Alt:
 
 @dataclass(frozen=True)
 class Repeat:
-    """`part` at least `least` times, and at most `most`; None: any number of times."""
+    """`part` at least `least` times, and at most `most`; None: any number of times.
+
+    `written`: how often at most where a text is to be written, if more of it is only read.
+    """
 
     part: Node
     least: int = 0
     most: int | None = None
+    written: int | None = None
 
 
 Node = Chars | Ref | Seq | Alt | Repeat
@@ -147,9 +151,9 @@ def _ways(node: Node, rules: Mapping[str, Node]) -> list[Stack]:
             return [parts]
         case Alt(options):
             return [(option,) for option in options]
-        case Repeat(part, least, most):
+        case Repeat(part, least, most, written):
             left = None if most is None else most - 1
-            once = (part, Repeat(part, max(0, least - 1), left)) if left != 0 else (part,)
+            once = (part, Repeat(part, max(0, least - 1), left, written)) if left != 0 else (part,)
             return [once] if least else ([once, ()] if most != 0 else [()])
         case _:
             raise TypeError(node)
@@ -177,7 +181,8 @@ def _gbnf(node: Node) -> str:
             return _sequence(parts)
         case Alt(options):
             return f"({' | '.join(_gbnf(option) for option in options)})"
-        case Repeat(part, least, most):
+        case Repeat(part, least, most, written):
+            most = written or most
             inner = _gbnf(part) if isinstance(part, Chars | Ref | Alt) else f"({_gbnf(part)})"
             bounds = {(0, None): "*", (1, None): "+", (0, 1): "?"}
             return inner + bounds.get((least, most), f"{{{least},{'' if most is None else most}}}")

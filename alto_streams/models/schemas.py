@@ -31,7 +31,8 @@ _KEYS: dict[str, set[str]] = {
     "string": {"minLength", "maxLength"},
     **{kind: set() for kind in ("integer", "number", "boolean", "null")},
 }
-SPACE = Repeat(Chars((("\t", "\n"), ("\r", "\r"), (" ", " "))))
+# A small model may write white space for ever.
+SPACE = Repeat(Chars((("\t", "\n"), ("\r", "\r"), (" ", " "))), written=8)
 _HEX = Chars((("0", "9"), ("A", "F"), ("a", "f")))
 _PLAIN = Chars((('"', '"'), ("\\", "\\"), ("\x00", "\x1f")), negated=True)
 _ESCAPES = Chars(tuple((letter, letter) for letter in '"\\/bfnrt'))

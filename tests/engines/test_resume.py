@@ -31,7 +31,7 @@ QUESTIONS = (
     "Write one sentence about the sun in French with accents.",
     "List five animals with emoji.",
 )
-LENGTH = 22
+LENGTH = 24
 CASES = 200 if FULL else 20
 
 

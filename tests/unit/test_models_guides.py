@@ -196,3 +196,11 @@ def test_a_call_has_one_constraint() -> None:
     both = msgspec.json.encode({**msgspec.to_builtins(call), "regex": "."})
     with pytest.raises(Poison, match="at most one"):
         decoder(Call)(both)
+
+
+def test_white_space_is_read_without_end_and_written_within_bounds() -> None:
+    rest = rest_after(*schemas.grammar_of({"type": "null"}), " " * 500)
+    assert rest.gbnf == (
+        'root ::= "null" [\\x09-\\x0A\\x0D ]{0,8} | [\\x09-\\x0A\\x0D ] [\\x09-\\x0A\\x0D ]{0,8} "null" '
+        "[\\x09-\\x0A\\x0D ]{0,8}\n"
+    )
