@@ -56,9 +56,9 @@ class BenchPlan:
 FULL = BenchPlan()
 QUICK = BenchPlan(
     seeds=1,
-    requests=30,
-    before_s=15.0,
-    trials=Trials(seeds=1, seconds=36.0, warm_s=15.0, loads=(0.6, 1.0, 1.5), lost_seconds=110.0),
+    requests=40,
+    before_s=30.0,
+    trials=Trials(seeds=1, seconds=36.0, warm_s=15.0, loads=(0.8, 1.5), lost_seconds=110.0),
     decisions=5_000,
     policies=(RoundRobin.name, PowerOfTwo.name, PromptAware.name),
 )
