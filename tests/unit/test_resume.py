@@ -6,7 +6,7 @@ import pytest
 
 from alto_streams.grammars import LineGrammar
 from alto_streams.models.protocol import Piece
-from alto_streams.models.stops import BegunStops
+from alto_streams.models.stops import Stops
 from alto_streams.records import Call, Message
 from alto_streams.resume import choices_left, finished, rest_of, stops_begun
 
@@ -66,28 +66,28 @@ def test_stops_that_begin_in_a_text(stops: list[str], text: str, rests: list[str
     assert sorted(stops_begun(stops, text)) == sorted(rests)
 
 
-def fed(stops: BegunStops, texts: list[str]) -> list[list[str]]:
+def fed(stops: Stops, texts: list[str]) -> list[list[str]]:
     return [[piece.text for piece in stops.feed(Piece(text))] for text in texts]
 
 
 def test_pieces_are_held_while_they_may_complete_a_stop() -> None:
-    stops = BegunStops(["<end>"], "text <e")
+    stops = Stops(["<end>"], "text <e")
     assert fed(stops, ["n", "d", "s", "n"]) == [[], [], ["n", "d", "s"], ["n"]]
     assert not stops.complete
 
 
 def test_a_completed_stop_is_no_text() -> None:
-    stops = BegunStops(["<end>"], "text <e")
+    stops = Stops(["<end>"], "text <e")
     assert fed(stops, ["n", "d> and more", "x"]) == [[], [], []]
     assert stops.complete
     assert stops.rest() == []
 
 
 def test_what_was_held_at_the_end_is_text() -> None:
-    stops = BegunStops(["<end>"], "text <e")
+    stops = Stops(["<end>"], "text <e")
     assert fed(stops, ["n"]) == [[]]
     assert [piece.text for piece in stops.rest()] == ["n"]
 
 
-def test_without_a_stop_begun_pieces_pass_at_once() -> None:
-    assert fed(BegunStops(["\n\n"], "text"), ["\n", "\n"]) == [["\n"], ["\n"]]
+def test_what_can_be_no_stop_passes_at_once() -> None:
+    assert fed(Stops(["\n\n"], "text"), ["a", "\n", "b\n", "\n"]) == [["a"], [], ["\n"], ["b"]]
