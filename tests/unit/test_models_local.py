@@ -10,6 +10,7 @@ import socket
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from alto_streams.models import local
@@ -81,6 +82,30 @@ async def test_stops_in_mid_stream(signal: str) -> None:
         with pytest.raises(EngineUnavailable, match=address):
             await engine.ready()
         await engine.close()
+
+
+@needs_wheels
+async def test_other_weights_are_served_by_their_name_with_the_template_that_is_given(tmp_path: Path) -> None:
+    weights, template = tmp_path / "Other.gguf", tmp_path / "plain.jinja"
+    weights.symlink_to(local.bundled_weights())
+    template.write_text("{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]")
+    given = ("--gguf", str(weights), "--chat-template", str(template), "--slots", "2", "--context-tokens", "512")
+    async with local_process(*given) as (address, _):
+        engine = OpenAIEngine(address)
+        await engine.ready()
+        assert "Other" in engine.name
+        assert (engine.capabilities.slots, engine.capabilities.context_tokens) == (2, 512)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            body = {"messages": [{"role": "user", "content": "Hi"}]}
+            told = await client.post(address.removesuffix("/v1") + "/apply-template", json=body)
+        assert told.json()["prompt"] == "[user] Hi\n[assistant]"
+        await engine.close()
+
+
+def test_slots_and_threads_follow_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, slots, threads in ((1, 4, 1), (2, 8, 1), (4, 16, 3), (64, 32, 63)):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert (local.default_slots(), local.default_threads()) == (slots, threads)
 
 
 def test_a_port_in_use_says_so(capsys: pytest.CaptureFixture[str]) -> None:
