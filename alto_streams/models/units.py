@@ -6,6 +6,7 @@ time comes as one delta.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -67,5 +68,6 @@ class Units:
 
 
 def _alternatives(token: int, found: Mapping[int, Any]) -> TokenLogprob:
-    top = {str(one.decoded_token): float(one.logprob) for one in found.values()}
+    """Those that the call's constraint leaves: of the others vLLM says minus infinity, which JSON cannot."""
+    top = {str(one.decoded_token): float(one.logprob) for one in found.values() if math.isfinite(one.logprob)}
     return TokenLogprob(token=str(found[token].decoded_token), top=top)

@@ -78,7 +78,7 @@ def test_a_run_that_ends_within_a_character_tells_no_tokens_that_are_not_its_tex
 
 def test_alternatives_stay_with_their_tokens() -> None:
     units = Units(decode, wants_logprobs=True)
-    of = {97: Alternative("a", -0.1), 98: Alternative("b", -2.0)}
+    of = {97: Alternative("a", -0.1), 98: Alternative("b", -2.0), 99: Alternative("forbidden", float("-inf"))}
     piece = units.feed(Said("a", [97, END], "stop", [of, {END: Alternative("", -0.2)}]))
     assert piece is not None
     assert piece.logprobs is not None
@@ -147,4 +147,4 @@ async def test_a_core_ends_with_the_worker_that_was_killed(tmp_path: Path, start
     finally:
         if _is_running(core):
             os.kill(core, signal.SIGKILL)
-        await worker.wait()  # until nobody has its output any more
+        await worker.communicate()  # until nobody has its output any more
