@@ -21,7 +21,7 @@ from alto_streams.records import Call
 from alto_streams.settings import ConfigError, Settings
 
 FORMS = (
-    "openai:http://host:port/v1#model-name (with ?dialect=vllm, llama.cpp or openai before the # if detection fails), "
+    "openai:http://host:port/v1#model-name (before the # ?dialect=vllm, llama.cpp, sglang or openai if need be), "
     "vllm:PATH_OR_NAME (in the worker itself; with ?argument=value for vLLM's engine arguments), "
     "local, or scripted:FILE (with ?timing=reference for the reference engine's timing)"
 )
