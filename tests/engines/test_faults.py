@@ -67,7 +67,8 @@ async def test_calls_beyond_what_it_takes_wait_and_are_not_counted(subject: Subj
 async def test_killed_in_the_middle_and_started_again_every_call_completes(model: Engine, subject: Subject) -> None:
     if subject.server is None:
         pytest.skip("has no process that could be killed")
-    calls = [ask(f"{question} ({number})", 40) for number, question in enumerate(QUESTIONS * 2)]
+    questions, length = (QUESTIONS * 2, 40) if FULL else (QUESTIONS, 24)
+    calls = [ask(f"{question} ({number})", length) for number, question in enumerate(questions)]
     alone = [text_of(await run(subject.engine, call)) for call in calls]
     homes = Homes()
     agent = homes.agent(subject.engine)
