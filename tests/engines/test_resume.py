@@ -31,7 +31,7 @@ QUESTIONS = (
     "Write one sentence about the sun in French with accents.",
     "List five animals with emoji.",
 )
-LENGTH = 24
+LENGTH = 30
 CASES = 200 if FULL else 20
 
 
