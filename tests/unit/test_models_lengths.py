@@ -15,10 +15,11 @@ from alto_streams.models.protocol import Capabilities, TooLong
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.records import Call, Message, Status
 from alto_streams.stages import Truncate
-from tests.unit.engine_servers import FakeVllm, serving
-from tests.unit.engines import run, text_of
+from tests.unit.engine_servers import FakeVllm, local_process, serving
+from tests.unit.engines import local_missing, run
 from tests.unit.test_lm_agent import WORK, Engine, Log, agent_of
 
+needs_wheels = pytest.mark.skipif(local_missing() is not None, reason=str(local_missing()))
 FEW_SHOTS = "Judge the statement. " * 60
 
 
@@ -158,25 +159,26 @@ async def test_the_local_engine_counts_as_it_bills(served: OpenAIEngine) -> None
         assert await served.count_tokens(one.messages) == pieces[-1].usage.prompt_tokens
 
 
-async def test_the_local_engine_is_never_overrun(served: OpenAIEngine) -> None:
-    context = served.capabilities.context_tokens
-    lengths = Lengths(served, {"p.cut": "tail"})
-    with pytest.raises(TooLong, match=rf"has 2\d{{3}} tokens, and the engine's context is {context}, of which 256"):
-        await lengths.fitted(call("Neon is a noble gas. " * 400, 1900), "p.s")
-    cut = await lengths.fitted(call("Neon is a noble gas. " * 400, 1900), "p.cut")
-    pieces = await run(served, cut)
-    usage = pieces[-1].usage
-    assert text_of(pieces)
-    assert context * 0.8 < usage.prompt_tokens <= context - 256
-    assert usage.prompt_tokens + usage.output_tokens <= context
-    # One that fits but for its max_tokens is asked for what there is room for, and fills it.
-    filling = call("Neon is a noble gas. " * 285, 1900)
-    fitted = await lengths.fitted(filling, "p.s")
-    assert 256 <= fitted.max_tokens < 400
-    grammar = Call(fitted.messages, fitted.max_tokens, grammar='root ::= "neon "+')
-    last = (await run(served, grammar))[-1]
-    assert (last.finish, last.usage.output_tokens) == ("length", fitted.max_tokens)
-    assert last.usage.prompt_tokens + last.usage.output_tokens == context
+@needs_wheels
+async def test_the_local_engine_is_never_overrun() -> None:
+    async with local_process("--context-tokens", "512", "--slots", "1") as (address, _):
+        engine = OpenAIEngine(address)
+        await engine.ready()
+        lengths, sentence = Lengths(engine, {"p.cut": "tail"}), "Neon is a noble gas. "
+        with pytest.raises(TooLong, match=r"has 6\d\d tokens, and the engine's context is 512, of which 64"):
+            await lengths.fitted(call(sentence * 100, 400), "p.s")
+        cut = await lengths.fitted(call(sentence * 100, 400), "p.cut")
+        usage = (await run(engine, cut))[-1].usage
+        assert 512 * 0.8 < usage.prompt_tokens <= 512 - 64
+        assert usage.prompt_tokens + usage.output_tokens <= 512
+        # One that fits but for its max_tokens is asked for what there is room for, and fills it.
+        fitted = await lengths.fitted(call(sentence * 68, 400), "p.s")
+        assert 64 <= fitted.max_tokens < 128
+        filling = Call(fitted.messages, fitted.max_tokens, grammar='root ::= "neon "+')
+        last = (await run(engine, filling))[-1]
+        assert (last.finish, last.usage.output_tokens) == ("length", fitted.max_tokens)
+        assert last.usage.prompt_tokens + last.usage.output_tokens == 512
+        await engine.close()
 
 
 async def test_a_server_without_a_tokenizer_is_estimated() -> None:
