@@ -70,6 +70,6 @@ async def aborted(served: OpenAIEngine, work: Work, slots: Slots) -> None:
 async def test_a_prompt_is_not_read_to_its_end(served: OpenAIEngine, slots: Slots) -> None:
     read: list[int] = []
     while len(read) < TRIES and min(read, default=900) >= 900:
-        await aborted(served, ask(" ".join(uuid.uuid4().hex[:4] for _ in range(450))), slots)
+        await aborted(served, ask(" ".join(uuid.uuid4().hex[:4] for _ in range(400))), slots)
         read.append(await slots.read())
     assert 0 < min(read) < 900, f"read {read} of some 1,400, in steps of 264"
