@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alto_streams.ancestry import MAX_DEPTH, MAX_EPOCH, MAX_INDEX, Level, Path, parse_path, wire_path
+from alto_streams.calls import Call
 from alto_streams.records import ControlRecord, DeadLetter, Event, HomeRecord, Poison, Raw, Work, decoder, encode
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
@@ -29,6 +31,12 @@ PATHS = st.lists(LEVELS, max_size=MAX_DEPTH).map(tuple)
 RAWS = st.sampled_from([Raw(b"null"), Raw(b'{"text":"a"}'), Raw(b"[1]"), Raw(b'"x"')])
 NAMES = st.sampled_from(["", *pipeline.stages, "request", "nobody"])
 SMALL = st.integers(0, 3)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 5) | st.text(max_size=3),
+    lambda each: st.lists(each, max_size=2) | st.dictionaries(st.text(max_size=3), each, max_size=2),
+    max_leaves=4,
+)
+CONSTRAINTS = {"grammar", "choices", "json_schema", "regex"}  # of a call, one at most
 WIRES = st.one_of(
     st.lists(st.builds("{}~{}".format, SMALL, st.integers(1, 3)) | SMALL.map(str), max_size=4).map("/".join),
     st.sampled_from(["x", "01", "1~0", "/", "9999999", "0/" * 20 + "0"]),
@@ -41,6 +49,10 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Raw:
         return RAWS
+    if kind is Any:
+        return JSON
+    if kind is Call:
+        return st.one_of(*(any_struct(Call, leave_out=CONSTRAINTS - {name}) for name in sorted(CONSTRAINTS)))
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return any_struct(kind)
     if origin is list:
@@ -58,10 +70,11 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
     return st.text(max_size=5) if kind is str else st.from_type(kind)
 
 
-def any_struct(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
+def any_struct(kind: type[msgspec.Struct], leave_out: Collection[str] = ()) -> st.SearchStrategy[Any]:
     """Any value of a record; where it has paths and names of stages, often such as there are."""
     hints = typing.get_type_hints(kind)
-    fields = {field.name: any_of(hints[field.name]) for field in msgspec.structs.fields(kind)}
+    names = [field.name for field in msgspec.structs.fields(kind) if field.name not in leave_out]
+    fields = {name: any_of(hints[name]) for name in names}
     likely = {"path": WIRES, "stage": NAMES, "request": st.just("r"), "attempt": SMALL, "seq": SMALL, "first": SMALL}
     likely |= {"run": st.sampled_from("ab"), "epoch": SMALL, "count": SMALL}
     return st.builds(kind, **fields | {name: each for name, each in likely.items() if name in fields})
