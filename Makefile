@@ -17,8 +17,8 @@ setup: .venv/.done ## install everything into .venv, once
 	@$(UV) pip install -q --python $(PY) --no-deps -e .
 	@touch $@
 
-demo: setup ## start everything on this machine, ask one question, stop everything
-	@.venv/bin/alto-streams demo
+demo: setup ## start everything on this machine, ask one question, stop everything; ENGINE=vllm: on real vLLM
+	@$(if $(filter vllm,$(ENGINE)),$(PY) tools/vllm.py demo,.venv/bin/alto-streams demo $(if $(ENGINE),--engine $(ENGINE)))
 
 up: setup ## start everything on this machine and keep it running until Ctrl-C
 	@.venv/bin/alto-streams up

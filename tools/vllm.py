@@ -1,4 +1,4 @@
-"""vLLM on a CPU, by itself: `python tools/vllm.py setup`, or `test` for the suite of engines against it.
+"""vLLM on a CPU, by itself: `python tools/vllm.py setup`, `test` for the suite of engines against it, or `demo` on it.
 
 Everything is in .cache/vllm, apart from the project's own environment: an environment with vLLM and what the tests
 need, and the local model's weights in the form that vLLM reads. Nothing is done twice.
@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,6 +124,25 @@ def suite(python: str, engines: Sequence[str], arguments: Sequence[str]) -> int:
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **named}, check=False).returncode  # noqa: S603
 
 
+def demo(arguments: Sequence[str]) -> int:
+    """`alto-streams demo` with vLLM's server for both models; it is started for that, and stopped."""
+    setup()
+    sys.path.insert(0, str(ROOT))
+    from tests.engines.servers import vllm_server
+
+    with tempfile.TemporaryDirectory(prefix="alto-vllm-") as folder:
+        server = vllm_server(Path(folder))
+        print("vLLM loads the model (a minute or two) ...", end=" ", flush=True)
+        began = time.monotonic()
+        try:
+            server.start()
+            print(f"{time.monotonic() - began:.0f} s", flush=True)
+            command = [ROOT / ".venv" / "bin" / "alto-streams", "demo", "--engine", f"openai:{server.root}/v1#smollm2"]
+            return subprocess.run([*command, *arguments], cwd=ROOT, check=False).returncode  # noqa: S603
+        finally:
+            server.kill()
+
+
 if __name__ == "__main__":
     os.nice(10)
     match sys.argv[1:]:
@@ -130,5 +150,7 @@ if __name__ == "__main__":
             setup()
         case ["test", *more]:
             sys.exit(test(more))
+        case ["demo", *more]:
+            sys.exit(demo(more))
         case _:
-            sys.exit("usage: python tools/vllm.py setup|test")
+            sys.exit("usage: python tools/vllm.py setup|test|demo")
