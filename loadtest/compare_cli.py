@@ -17,8 +17,8 @@ from loadtest.continuous import TableUnreadable, judged, kept, ratios
 from loadtest.cost import CostPlan, measure_cost
 from loadtest.knee import OutOfReach, measurements, throughput_at
 from loadtest.langgraph_run import LangGraphFailed
-from loadtest.local_engine import QUESTIONS, measure_local
 from loadtest.machine import commit, machine
+from loadtest.real_engine import QUESTIONS, measure_real
 from loadtest.samples import figures
 
 T = TypeVar("T")
@@ -39,14 +39,8 @@ class ModeName(StrEnum):
 SystemMode = Literal["barrier", "stream", "verdict_first"]
 
 
-class EngineName(StrEnum):
-    """What writes the texts."""
-
-    SIMULATED = "simulated"
-    LOCAL = "local"
-
-
-VERDICT_FIRST, SIMULATED = ModeName.VERDICT_FIRST, EngineName.SIMULATED
+VERDICT_FIRST, SIMULATED = ModeName.VERDICT_FIRST, "simulated"
+Engine = Annotated[str, typer.Option(metavar="simulated|local|openai:URL#MODEL", help="What writes the texts.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A minute at most: only to see that it runs.")]
 Requests = Annotated[int, typer.Option(min=20, help="Requests of each run.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Runs at each rate, each with other arrivals.")]
@@ -54,18 +48,19 @@ Seeds = Annotated[int, typer.Option(min=1, help="Runs at each rate, each with ot
 
 def compare_modes(
     quick: Quick = False,
-    engine: Annotated[EngineName, typer.Option(help="The reference engines, or the real local model.")] = SIMULATED,
+    engine: Engine = SIMULATED,
     recording: Recording = RECORDING,
     json_file: Json = None,
 ) -> None:
     """Every mode, the LangGraph twin and the limit, under the same arrivals, with cost; 40 minutes.
 
-    With --engine local: the fact-check pipeline on a real model, mode by mode, one request at a time.
+    With --engine local, or a server's address: the fact-check pipeline on a real model, mode by mode, one request at a
+    time.
     """
-    if engine is EngineName.LOCAL:
+    if engine != SIMULATED:
         questions = QUESTIONS[:1] if quick else QUESTIONS
         steps = 2 + 2 * len(questions)
-        return report(_run("compare", steps, lambda tick: measure_local(questions, tick)), json_file)
+        return report(_run("compare", steps, lambda tick: measure_real(engine, questions, tick)), json_file)
     plan = QUICK if quick else FULL
     return report(_run("compare", plan.steps, lambda tick: compare(recording, plan, tick)), json_file)
 

@@ -1,4 +1,5 @@
-"""vLLM on a CPU, by itself: `python tools/vllm.py setup`, `test` for the suite of engines against it, or `demo` on it.
+"""vLLM on a CPU, by itself: `python tools/vllm.py setup`, `test` for the suite of engines against it, `demo` or
+`compare` (the modes of the fact check, as `python -m loadtest compare`) on it.
 
 Everything is in .cache/vllm, apart from the project's own environment: an environment with vLLM and what the tests
 need, and the local model's weights in the form that vLLM reads. Nothing is done twice.
@@ -124,8 +125,8 @@ def suite(python: str, engines: Sequence[str], arguments: Sequence[str]) -> int:
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **named}, check=False).returncode  # noqa: S603
 
 
-def demo(arguments: Sequence[str]) -> int:
-    """`alto-streams demo` with vLLM's server for both models; it is started for that, and stopped."""
+def beside(command: Sequence[str], arguments: Sequence[str]) -> int:
+    """A command with vLLM's server as its `--engine`; it is started for that, and stopped."""
     setup()
     sys.path.insert(0, str(ROOT))
     from tests.engines.servers import vllm_server
@@ -137,8 +138,8 @@ def demo(arguments: Sequence[str]) -> int:
         try:
             server.start()
             print(f"{time.monotonic() - began:.0f} s", flush=True)
-            command = [ROOT / ".venv" / "bin" / "alto-streams", "demo", "--engine", f"openai:{server.root}/v1#smollm2"]
-            return subprocess.run([*command, *arguments], cwd=ROOT, check=False).returncode  # noqa: S603
+            engine = f"openai:{server.root}/v1#smollm2"
+            return subprocess.run([*command, "--engine", engine, *arguments], cwd=ROOT, check=False).returncode  # noqa: S603
         finally:
             server.kill()
 
@@ -151,6 +152,8 @@ if __name__ == "__main__":
         case ["test", *more]:
             sys.exit(test(more))
         case ["demo", *more]:
-            sys.exit(demo(more))
+            sys.exit(beside([str(ROOT / ".venv" / "bin" / "alto-streams"), "demo"], more))
+        case ["compare", *more]:
+            sys.exit(beside([sys.executable, "-m", "loadtest", "compare"], more))
         case _:
-            sys.exit("usage: python tools/vllm.py setup|test|demo")
+            sys.exit("usage: python tools/vllm.py setup|test|demo|compare")

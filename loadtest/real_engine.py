@@ -1,4 +1,4 @@
-"""The fact-check pipeline on the real local model, mode by mode: the order of the modes, not how fast they are.
+"""The fact-check pipeline on a real model, mode by mode: the order of the modes, not how fast they are.
 
 One request at a time, the modes in turn on the same questions, on Apache Kafka. Both modes are made to write at least a
 claim a sentence, but what a model writes is its own: the number of claims that were judged stands beside each figure.
@@ -28,7 +28,6 @@ QUESTIONS = (
     "What should I know about Greece, Mexico and Vietnam?",
 )
 PIPELINE, STARTS_S = "factcheck", 60.0
-MODELS = {"chat": "local", "judge": "local"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +42,22 @@ class Heard:
     verdicts: int
 
 
-async def measure_local(questions: Sequence[str], tick: Callable[[str], None]) -> dict[str, Any]:
+async def measure_real(engine: str, questions: Sequence[str], tick: Callable[[str], None]) -> dict[str, Any]:
     """By mode: means over the questions. `verdict_first` is the stream, with each verdict taken as it comes.
+
+    `engine`: that of both models, as in ALTO_MODELS.
 
     Raises:
         Unavailable: this machine cannot run Apache Kafka.
         PartFailed: a part did not start, the engine among them.
         ValueError: a request was answered with no verdict.
     """
-    before = machine()
-    with tempfile.TemporaryDirectory(prefix="alto-local-", ignore_cleanup_errors=True) as name:
+    before, models = machine(), {"chat": engine, "judge": engine}
+    with tempfile.TemporaryDirectory(prefix="alto-real-", ignore_cleanup_errors=True) as name:
         tick("starting")
         modules = "alto_streams.pipelines.factcheck"
         async with (
-            system(Path(name), modules, MODELS, Care(partitions=2), workers=1) as running,
+            system(Path(name), modules, models, Care(partitions=2), workers=1) as running,
             Client([running.gateway], give_up_s=STARTS_S) as client,
         ):
             tick("warm-up")
@@ -67,7 +68,7 @@ async def measure_local(questions: Sequence[str], tick: Callable[[str], None]) -
                     tick(f"{mode}, question {number}")
                     seen.append(await _ask(client, question, mode))
     return {
-        "engine": "local",
+        "engine": engine,
         "real": True,
         "modes": {
             "barrier": _figures(heard[Mode.BARRIER], "done_s"),
@@ -94,7 +95,7 @@ async def _ask(client: Client, question: str, mode: Mode) -> Heard:
         elif event.kind is EventKind.ITEM and event.stage == "verdict":
             verdicts.append(after_s)
     if not verdicts or ttft_s is None or answered_s is None:
-        raise ValueError(f"the local model gave no verdict in mode {mode}")
+        raise ValueError(f"the model gave no verdict in mode {mode}")
     return Heard(ttft_s, answered_s, verdicts[0], verdicts[-1], loop.time() - sent, len(verdicts))
 
 
