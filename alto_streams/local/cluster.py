@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import SecretStr
+
 from alto_streams.agents import topic_admin
 from alto_streams.agents.placing import follows_plans
 from alto_streams.local import forks, ping, servers
@@ -131,6 +133,8 @@ def environment(config: Settings) -> dict[str, str]:
             value = ",".join(f"{key}={target}" for key, target in value.items())
         elif isinstance(value, list):
             value = ",".join(value)
+        elif isinstance(value, SecretStr):
+            value = value.get_secret_value()
         result[f"ALTO_{name.upper()}"] = str(value)
     return result
 

@@ -40,7 +40,7 @@ class Part:
     before: Callable[[], None] = lambda: None
     run: Callable[[], Awaitable[object]] | None = None
     address: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a key
     needs: tuple[str, ...] = ()
     restarts: bool = True
     remedy: str = ""

@@ -107,8 +107,12 @@ def test_several_engines_are_planned_for_and_one_is_not() -> None:
 
 def test_a_child_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given = config(
-        models={"chat": "openai:http://127.0.0.1:1/v1#a=b", "judge": "local"}, corpus=tmp_path, broker="kafka://h:1"
+        models={"chat": "openai:http://127.0.0.1:1/v1#a=b", "judge": "local"},
+        corpus=tmp_path,
+        broker="kafka://h:1",
+        engine_api_key="sk-hidden",
     )
+    assert all("sk-hidden" not in repr(part) for part in cluster(given, own_broker=False).parts)
     for name, value in environment(given).items():
         monkeypatch.setenv(name, value)
     assert Settings(_env_file=None) == given  # type: ignore[call-arg]
