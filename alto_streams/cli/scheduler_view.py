@@ -70,7 +70,7 @@ def _class(state: ClassState | None, expected: ClassForecast | None) -> Fields:
 
 def _workers(known: Known, model: str, plan: Plan | None) -> Fields:
     """Everybody who is planned for, has reported, or tells a load."""
-    sums, there = known.statistics.dump(model).workers, known.statistics.workers(model, known.at_ms)
+    sums, there = known.statistics.sums(model).workers, known.statistics.workers(model, known.at_ms)
     loads = known.loads.get(model, {})
     found = {}
     for name in sorted({*(plan.busy if plan is not None else ()), *sums, *loads}):

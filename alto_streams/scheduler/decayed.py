@@ -1,4 +1,4 @@
-"""Sums in which what is old counts less: half as much after each half-life. Plain structs, so that a table keeps them.
+"""Sums in which what is old counts less: half as much after each half-life.
 
 Means are quotients of two such sums, so time alone never changes them: what was learned holds until there is news.
 """
@@ -29,7 +29,10 @@ STEEPEST = 10.0
 NEED = 1.0  # how much better it has to explain the paces, in squares, to be e times as large or small as usual
 
 
-class ClassSums(msgspec.Struct, array_like=True):
+SUMMED = ("arrived", "ended", "prompt_tokens", "cached_tokens", "first_token_s", "call_s")  # of a report, as they are
+
+
+class ClassSums(msgspec.Struct):
     """Of one prompt class. `since_ms`: where its first report began. `seen`: calls ever, none forgotten.
 
     `outputs`: bucket of output lengths -> calls.
@@ -40,9 +43,9 @@ class ClassSums(msgspec.Struct, array_like=True):
     seen: int = 0
     arrived: float = 0.0
     ended: float = 0.0
-    prompt: float = 0.0
-    cached: float = 0.0
-    output: float = 0.0
+    prompt_tokens: float = 0.0
+    cached_tokens: float = 0.0
+    output_tokens: float = 0.0
     first_token_s: float = 0.0
     call_s: float = 0.0
     prefix: float = 0.0
@@ -55,13 +58,9 @@ class ClassSums(msgspec.Struct, array_like=True):
         self.at_ms = max(self.at_ms, at_ms)
         self.since_ms = min(self.since_ms, at_ms - int(span_s * 1000))
         self.seen += report.ended
-        self.arrived += weight * report.arrived
-        self.ended += weight * report.ended
-        self.prompt += weight * report.prompt_tokens
-        self.cached += weight * report.cached_tokens
-        self.output += weight * sum(report.output_tokens)
-        self.first_token_s += weight * report.first_token_s
-        self.call_s += weight * report.call_s
+        for name in SUMMED:
+            setattr(self, name, getattr(self, name) + weight * getattr(report, name))
+        self.output_tokens += weight * sum(report.output_tokens)
         if report.ended:  # only calls can show that a prefix has become shorter
             self.prefix = max(report.cached_most, self.prefix * 2.0 ** (-span_s / (10 * half_life_s)))
         for tokens in report.output_tokens:
@@ -71,13 +70,8 @@ class ClassSums(msgspec.Struct, array_like=True):
     def _fade(self, factor: float) -> None:
         if factor == 1.0:
             return
-        self.arrived *= factor
-        self.ended *= factor
-        self.prompt *= factor
-        self.cached *= factor
-        self.output *= factor
-        self.first_token_s *= factor
-        self.call_s *= factor
+        for name in (*SUMMED, "output_tokens"):
+            setattr(self, name, getattr(self, name) * factor)
         most = max(self.outputs.values(), default=0.0)
         self.outputs = {b: n * factor for b, n in self.outputs.items() if n > 1e-4 * most}
 
@@ -98,7 +92,7 @@ class ClassSums(msgspec.Struct, array_like=True):
         return math.exp((max(self.outputs) + 1) * BUCKET) if self.outputs else 0.0
 
 
-class PaceSums(msgspec.Struct, array_like=True):
+class PaceSums(msgspec.Struct):
     """Of a worker's calls: how many ran beside each (x), what was read meanwhile (r), its seconds per token (y).
 
     Those of one report are one sample, of their means: in which call's time a prompt was read is not known well, and

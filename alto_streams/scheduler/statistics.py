@@ -58,7 +58,7 @@ class WorkerState:
     last_ms: int = 0
 
 
-class WorkerSums(msgspec.Struct, array_like=True):
+class WorkerSums(msgspec.Struct):
     """What one worker said last, and its paces. `hits`: prompt class -> calls ended, tokens cached."""
 
     engine: str
@@ -72,8 +72,8 @@ class WorkerSums(msgspec.Struct, array_like=True):
     hits: dict[str, tuple[float, float]] = {}
 
 
-class ModelSums(msgspec.Struct, array_like=True):
-    """All that is kept of one model; what a table stores."""
+class ModelSums(msgspec.Struct):
+    """All that is kept of one model."""
 
     classes: dict[str, ClassSums] = {}
     workers: dict[str, WorkerSums] = {}
@@ -125,13 +125,13 @@ class Statistics:
 
     def classes(self, model: str, at_ms: int) -> dict[str, ClassState]:
         """The model's prompt classes: those of the pipelines, and all that were reported."""
-        sums = self._models.get(model, ModelSums())
+        sums = self.sums(model)
         names = sorted({*self._course.classes(model), *sums.classes})
         return {name: self._class(sums.classes.get(name), at_ms) for name in names}
 
     def workers(self, model: str, at_ms: int) -> dict[str, WorkerState]:
         """The workers that have reported lately and have not left."""
-        sums = self._models.get(model, ModelSums())
+        sums = self.sums(model)
         there = {
             name: each
             for name, each in sorted(sums.workers.items())
@@ -180,17 +180,13 @@ class Statistics:
         fast = {name: round(each.speed, 4) for name, each in self.workers(model, at_ms).items()}
         return Forecast(model, at_ms, classes, fast)
 
-    def dump(self, model: str) -> ModelSums:
-        """What is kept of a model, to be encoded at once: it goes on changing."""
-        return self._models.setdefault(model, ModelSums())
-
-    def load(self, model: str, sums: ModelSums) -> None:
-        """Go on from what was dumped."""
-        self._models[model] = sums
+    def sums(self, model: str) -> ModelSums:
+        """What is kept of a model; it goes on changing."""
+        return self._models.get(model, ModelSums())
 
     def forget(self, model: str, at_ms: int, after_s: float = 600.0) -> None:
         """Drop workers that have gone so long ago, so that what is kept has a bound."""
-        sums = self._models.get(model, ModelSums())
+        sums = self.sums(model)
         sums.workers = {n: each for n, each in sums.workers.items() if at_ms - each.last_ms <= after_s * 1000}
 
     def _class(self, sums: ClassSums | None, at_ms: int) -> ClassState:
@@ -200,17 +196,17 @@ class Statistics:
         if not sums.seen or not sums.ended:
             return ClassState(0, rate, PROMPT, OUTPUT, OUTPUT_UPPER, 0.0, 0.0, FIRST_TOKEN_S, TOKEN_S)
         sure = sums.seen / (sums.seen + FEW)
-        prompt = sums.prompt / sums.ended
+        prompt = sums.prompt_tokens / sums.ended
         prefix = min(sums.prefix, prompt)  # of a call that was tried again the engine may have had all
-        tokens = max(sums.output, sums.ended)  # an engine may have counted none of what it wrote
+        tokens = max(sums.output_tokens, sums.ended)  # an engine may have counted none of what it wrote
         return ClassState(
             calls=sums.seen,
             rate=rate,
             prompt_tokens=_blend(prompt, PROMPT, sure),
-            output_tokens=_blend(sums.output / sums.ended, OUTPUT, sure),
+            output_tokens=_blend(sums.output_tokens / sums.ended, OUTPUT, sure),
             output_upper=_blend(sums.upper(UPPER), OUTPUT_UPPER, sure),
             prefix_tokens=prefix,
-            hit_rate=min(1.0, sums.cached / (sums.ended * prefix)) if prefix else 0.0,
+            hit_rate=min(1.0, sums.cached_tokens / (sums.ended * prefix)) if prefix else 0.0,
             first_token_s=_blend(sums.first_token_s / sums.ended, FIRST_TOKEN_S, sure),
             token_s=_blend(sums.call_s / tokens, TOKEN_S, sure),
         )

@@ -14,7 +14,7 @@ from alto_streams.codec import Poison, decoder, encode
 from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.scheduler.decayed import ClassSums
 from alto_streams.scheduler.downstream import downstream
-from alto_streams.scheduler.statistics import ModelSums, Statistics, demand
+from alto_streams.scheduler.statistics import Statistics, demand
 from alto_streams.scheduling import ClassForecast, ClassReport, EngineReport, Pace
 
 CLASS = "factcheck.answer"
@@ -146,7 +146,7 @@ def test_a_report_that_comes_again_changes_nothing() -> None:
     once, twice = after(50), after(50)
     for second in (50, 49, 3):
         twice.take(report(second, outputs=[9999]))
-    assert msgspec.json.encode(once.dump("chat")) == msgspec.json.encode(twice.dump("chat"))
+    assert once.sums("chat") == twice.sums("chat")
 
 
 def test_a_late_report_counts_by_its_own_time() -> None:
@@ -170,23 +170,11 @@ def test_workers_go_when_they_are_silent_or_say_so() -> None:
     assert set(statistics.workers("chat", 8_000)) == {"a", "b"}
 
 
-def test_what_is_dumped_is_gone_on_from() -> None:
-    statistics = after(60, cached=340, paces=[(4.0, 0.02)] * 4)
-    stored = msgspec.msgpack.encode(statistics.dump("chat"))
-    assert len(stored) < 1000
-    again = Statistics()
-    again.load("chat", msgspec.msgpack.decode(stored, type=ModelSums))
-    after(10, statistics, start=61)
-    after(10, again, start=61)
-    assert again.forecast("chat", 70_000) == statistics.forecast("chat", 70_000)
-    assert again.workers("chat", 70_000) == statistics.workers("chat", 70_000)
-
-
 def test_workers_of_long_ago_are_forgotten() -> None:
     statistics = after(1, worker="old")
     statistics.take(report(1000, worker="new"))
     statistics.forget("chat", 1_000_000)
-    assert set(statistics.dump("chat").workers) == {"new"}
+    assert set(statistics.sums("chat").workers) == {"new"}
 
 
 def test_what_is_left_of_a_request_is_its_longest_way() -> None:
