@@ -24,9 +24,7 @@ from alto_streams.worker import App
 
 log = logging.getLogger(__name__)
 
-TENDED_S = (
-    60.0  # after which a scheduler that has told nothing is taken to be away; one tells more often, if there are calls
-)
+TENDED_S = 60.0  # after which a scheduler that has told nothing is away; one tells more often, if there are calls
 
 Owned = dict[str, dict[str, list[int]]]  # worker -> topic -> its partitions
 

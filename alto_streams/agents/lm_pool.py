@@ -22,7 +22,7 @@ from alto_streams.parts import Backoff
 from alto_streams.records import Cancel, Poison, Status, Work, decoder, encode
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank
 from alto_streams.sender import Out
-from alto_streams.topic_names import home_topic
+from alto_streams.topic_names import class_of, home_topic
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,8 @@ class Pool:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _item(self, generation: int, record: Fetched) -> _Item:
-        _, pipeline, stage = record.topic.split(".", 2)
+        prompt_class = class_of(record.topic)
+        pipeline, _, stage = prompt_class.partition(".")
         try:
             work = _decode(record.value or b"")
         except Poison as error:
@@ -151,7 +152,7 @@ class Pool:
         place = record.topic, record.partition
         is_new = record.offset > self._seen.get(place, -1)
         self._seen[place] = max(record.offset, self._seen.get(place, -1))
-        held = self._tally.take(f"{pipeline}.{stage}", work, is_new=is_new)
+        held = self._tally.take(prompt_class, work, is_new=is_new)
         return _Item(record, generation, pipeline, stage, work, held)
 
     def _begin(self) -> None:

@@ -105,8 +105,7 @@ def _owned_work(app: App) -> dict[str, list[int]]:
     """Prompt class -> the partitions of its work topic that this worker has."""
     owned: dict[str, list[int]] = {}
     for tp in sorted(app.consumer.sources()):
-        _, prompt_class = tp.topic.split(".", 1)
-        owned.setdefault(prompt_class, []).append(tp.partition)
+        owned.setdefault(topic_names.class_of(tp.topic), []).append(tp.partition)
     return owned
 
 
