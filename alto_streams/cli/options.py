@@ -26,7 +26,9 @@ Gateways = Annotated[
 Engine = Annotated[
     str | None,
     typer.Option(
-        metavar="local|scripted|openai:URL#MODEL", help="What runs the models. Default: ALTO_MODELS or local."
+        metavar="local|scripted|openai:URL#MODEL|vllm:PATH",
+        help="What runs the models, in the forms of ALTO_MODELS; vLLM inside the workers (vllm:) once for each model. "
+        "Default: ALTO_MODELS or local.",
     ),
 ]
 Script = Annotated[Path | None, typer.Option(metavar="FILE", help="The recording for --engine scripted.")]
@@ -83,11 +85,12 @@ def engine_target(engine: str | None, script: Path | None) -> str | None:
         return f"scripted:{script.resolve()}"
     if script is not None:
         raise ConfigError(f"--script {script}: only --engine scripted takes a recording")
-    if engine is None or engine == "local":
-        return engine
-    if engine.startswith("openai:") and "#" in engine:
-        return engine
-    raise ConfigError(f"--engine {engine}: expected local, scripted or openai:URL#MODEL")
+    if engine is not None:
+        from alto_streams.models.cards import of_engine
+        from alto_streams.models.registry import engine_for
+
+        engine_for(of_engine(engine, "--engine"), settings())  # what no worker could begin with is refused here
+    return engine
 
 
 def corpus_folder(given: Path | None) -> Path | None:

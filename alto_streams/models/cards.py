@@ -127,7 +127,7 @@ def cards(config: Settings) -> dict[str, Card]:
         ConfigError: the file cannot be read, or a field of it is wrong, naming the file, the model and the field.
     """
     found = {} if config.models_file is None else _from_file(config.models_file)
-    return found | {name: Card(engine=engine) for name, engine in config.models.items()}
+    return found | {name: of_engine(engine) for name, engine in config.models.items()}
 
 
 def card_of(model: str, config: Settings) -> Card:
@@ -142,6 +142,13 @@ def card_of(model: str, config: Settings) -> Card:
             f"{SHORT}: it names no engine for model {model!r}; add {model}=local, {model}=scripted:FILE or "
             f"{model}=openai:http://host:port/v1#name, or a card of that name to {FILE}"
         )
+    return card
+
+
+def of_engine(engine: str, where: str = SHORT) -> Card:
+    """The card that says nothing but the engine. `where` it was named, for errors."""
+    card = Card(engine=engine)
+    card._where = where
     return card
 
 

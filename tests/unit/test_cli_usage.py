@@ -42,7 +42,8 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["ask", "Why?", "--pipeline", "summaries", "--stop-at-first-false"], "only the pipeline factcheck"),
         (["cancel"], "id"),
         (["cancel", "x", "claims"], "needs its path as well"),
-        (["demo", "--engine", "abacus"], "local, scripted or openai:URL#MODEL"),
+        (["demo", "--engine", "abacus"], "--engine: 'abacus' is no engine; accepted are: openai:http://host:port/v1"),
+        (["up", "--engine", "openai:h/v1#m"], "--engine: 'openai:h/v1#m' names no HTTP address"),
         (["up", "--engine", "scripted"], "add --script FILE"),
         (["up", "--corpus", "/nowhere"], "no such folder"),
         (["run", "--input", "/nowhere.jsonl", "--out", "x"], "/nowhere.jsonl: cannot be read"),
@@ -106,9 +107,21 @@ def test_engines(tmp_path: Path) -> None:
     script.write_text("{}")
     assert engine_target("scripted", script) == f"scripted:{script}"
     assert engine_target("openai:http://h:1/v1#m", None) == "openai:http://h:1/v1#m"
+    assert engine_target("openai:http://h:1/v1", None) == "openai:http://h:1/v1"  # the first model that it lists
     assert engine_target(None, None) is None
     with pytest.raises(ConfigError, match="only --engine scripted"):
         engine_target("local", script)
+
+
+def test_vllm_in_the_workers_is_an_engine_like_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"--engine: 'vllm:some/model' needs vLLM.*install 'alto-streams\[vllm\]'"):
+        engine_target("vllm:some/model", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "vllm")
+    for target in ("vllm:some/model", f"vllm:{tmp_path}?dtype=float32"):
+        assert engine_target(target, None) == target
+    with pytest.raises(ConfigError, match="--engine: 'vllm:/nowhere': no such folder"):
+        engine_target("vllm:/nowhere", None)
 
 
 def test_the_default_gateway_is_that_of_this_machine() -> None:
