@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from alto_streams.settings import ConfigError
 
 LISTENING = "0A"
+FIRST, LAST = 10_000, 65_535  # below are the defaults of servers that may be started later
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_USUAL_EPHEMERAL = 32_768, LAST  # covers Linux's own and the BSDs'
 
 
 class PortInUse(ConfigError):
@@ -16,15 +21,40 @@ class PortInUse(ConfigError):
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """`count` different ports that nothing listens on now. Another process may still take one before its use."""
-    held = [socket.socket() for _ in range(count)]
+    """`count` different ports that nothing listens on now.
+
+    None of those that the machine gives to outgoing connections, if there are others: one of them could be a
+    connection's before its server has started, or while that is being restarted. Another server may still take one.
+
+    Raises:
+        ConfigError: there are not as many.
+    """
+    with ExitStack() as held:
+        ports: list[int] = []
+        for port in _candidates():
+            if len(ports) == count:
+                break
+            probe = held.enter_context(socket.socket())
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            ports.append(port)
+    if len(ports) < count:
+        raise ConfigError(f"{host} has no {count} free ports between {FIRST} and {LAST}. Stop some of its servers.")
+    return ports
+
+
+def _candidates() -> Iterable[int]:
     try:
-        for each in held:
-            each.bind((host, 0))
-        return [int(each.getsockname()[1]) for each in held]
-    finally:
-        for each in held:
-            each.close()
+        low, high = (int(bound) for bound in _EPHEMERAL.read_text().split())
+    except OSError:
+        low, high = _USUAL_EPHEMERAL
+    lasting = [port for port in range(FIRST, LAST + 1) if not low <= port <= high]
+    others = list(range(max(low, FIRST), min(high, LAST) + 1))
+    chance = random.SystemRandom()  # whoever has seeded `random` alike would be led to the same ports
+    yield from chance.sample(lasting, len(lasting))
+    yield from chance.sample(others, len(others))
 
 
 def check_free(part: str, host: str, port: int, setting: str) -> None:

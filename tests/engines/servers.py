@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import httpx
 
+from alto_streams.local.ports import free_ports
+
 ROOT = Path(__file__).resolve().parents[2]
 VLLM = Path(os.environ.get("ALTO_TEST_VLLM", ROOT / ".cache" / "vllm"))
 READY_S = 600.0  # compiling takes minutes on a busy machine
@@ -23,20 +24,13 @@ _SETTINGS = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAG
 _RUNNING = re.compile(r"^vllm:num_requests_running\{[^}]*\} (\S+)$", re.MULTILINE)
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class EngineServer:
     """A server of a command, on one port however often it is started. `root`: its address without `/v1`."""
 
     def __init__(
         self, command: Callable[[int], list[str]], log: Path, environment: dict[str, str] | None = None
     ) -> None:
-        self._port = free_port()
+        (self._port,) = free_ports(1)
         self._command, self._log = command(self._port), log
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
