@@ -26,6 +26,7 @@ SCHEMA = {
     "additionalProperties": False,
 }
 REGEX = "[0-9]{3}"
+Outcome = Literal["ok", "lacks", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,17 @@ class Finding:
     """
 
     name: str
-    outcome: Literal["ok", "lacks", "failed"]
+    outcome: Outcome
     seconds: float
     detail: str
 
 
 class Wrong(Exception):
     """The engine has answered, and not as it should have."""
+
+
+class Lacks(Exception):
+    """The engine cannot, and has not said that it could."""
 
 
 Try = Callable[[Engine], Awaitable[str]]
@@ -66,18 +71,20 @@ async def check_engine(engine: Engine, *, loads: bool = False) -> AsyncIterator[
 
 async def _tried(name: str, action: Try, engine: Engine, within_s: float) -> Finding:
     began = time.monotonic()
+    outcome: Outcome = "failed"
     try:
         async with asyncio.timeout(within_s):
-            outcome, detail = "ok", await action(engine)
+            detail = await action(engine)
+        outcome = "ok"
     except TimeoutError:
-        outcome, detail = "failed", f"not within {within_s:.0f} s: is it overloaded? see its log"
+        detail = f"not within {within_s:.0f} s: is it overloaded? see its log"
     except (EngineUnavailable, CallRejected) as error:
-        outcome, detail = "failed", error.cause
+        detail = error.cause
     except Wrong as error:
-        outcome, detail = "failed", str(error)
-    except NotImplementedError as error:
+        detail = str(error)
+    except Lacks as error:
         outcome, detail = "lacks", str(error)
-    return Finding(name, cast(Any, outcome), time.monotonic() - began, detail)
+    return Finding(name, outcome, time.monotonic() - began, detail)
 
 
 async def _reach(engine: Engine, loads: bool) -> str:
@@ -111,7 +118,7 @@ async def _stream(engine: Engine) -> str:
 async def _count(engine: Engine) -> str:
     tokens = await engine.count_tokens(_ask("Hello!", 1).messages) if isinstance(engine, CountsTokens) else None
     if tokens is None:
-        raise NotImplementedError("lengths of long inputs are estimated")
+        raise Lacks("lengths of long inputs are estimated")
     return f"by its own tokenizer: {tokens} tokens of a short prompt"
 
 
