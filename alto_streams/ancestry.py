@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from alto_streams.records import Poison
+from alto_streams.records import Cancelled, ControlRecord, Ended, Poison
 
 MAX_INDEX = 2**20 - 1
 MAX_EPOCH = 2**12 - 1
@@ -77,6 +77,17 @@ def ancestor_path(path: str, depth: int) -> str:
 def is_under(path: str, scope: str) -> bool:
     """Whether `path` is `scope` or lies below it."""
     return not scope or path == scope or path.startswith(scope + "/")
+
+
+def covers(record: ControlRecord, request: str, stage: str, path: str, attempt: int) -> bool:
+    """Whether this says that an attempt, its call or a scope above it is over."""
+    match record:
+        case Ended():
+            ended = (record.request, record.stage, record.path)
+            return ended == (request, stage, path) and record.attempt >= attempt
+        case Cancelled():
+            is_meant = not record.stages or stage in record.stages
+            return record.request == request and is_meant and is_under(path, record.path)
 
 
 class Stream(msgspec.Struct, omit_defaults=True):

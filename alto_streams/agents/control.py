@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from alto_streams.agents.log_reader import LogReader, NewConsumer, consumers
-from alto_streams.ancestry import is_under
+from alto_streams.ancestry import covers
 from alto_streams.records import Cancelled, ControlRecord, Ended, Work, decoder
 from alto_streams.settings import Settings
 from alto_streams.topic_names import control_topic
@@ -19,17 +19,6 @@ from alto_streams.topic_names import control_topic
 _decode: Callable[[bytes], ControlRecord] = decoder(ControlRecord)  # type: ignore[arg-type]
 
 Over = Callable[[ControlRecord], None]
-
-
-def covers(record: ControlRecord, request: str, stage: str, path: str, attempt: int) -> bool:
-    """Whether this says that an attempt, its call or a scope above it is over."""
-    match record:
-        case Ended():
-            ended = (record.request, record.stage, record.path)
-            return ended == (request, stage, path) and record.attempt >= attempt
-        case Cancelled():
-            is_meant = not record.stages or stage in record.stages
-            return record.request == request and is_meant and is_under(path, record.path)
 
 
 class ControlLog:

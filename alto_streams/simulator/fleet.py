@@ -6,9 +6,9 @@ from collections.abc import Callable
 from itertools import cycle
 
 from alto_streams import topic_names
-from alto_streams.ancestry import is_under
+from alto_streams.ancestry import covers
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Cancel, Cancelled, ControlRecord, Ended, Status, decoder, encode
+from alto_streams.records import Cancel, Cancelled, ControlRecord, Status, decoder, encode
 from alto_streams.records import Work as WorkItem
 from alto_streams.scheduling import Load, Plan
 from alto_streams.simulator.clock import Clock, Logs, Reader
@@ -56,11 +56,11 @@ class Fleet:
         self._rebalance()
 
     def _reader(self, prompt_class: str) -> Reader:
-        stage, owners = prompt_class.partition(".")[2], self._owners[prompt_class]
+        owners = self._owners[prompt_class]
 
         def take(partition: int, offset: int, at_ms: int, value: bytes) -> None:
             work = _decode_work(value)
-            if any(_covers(scope, stage, work.path) for scope in self._cancelled.get(work.request, ())):
+            if any(_is_of(scope, work) for scope in self._cancelled.get(work.request, ())):
                 return
             self.workers[owners[partition]].take(Item(work, prompt_class, partition, at_ms))
 
@@ -72,7 +72,7 @@ class Fleet:
         if isinstance(record, Cancelled):
             self._cancelled.setdefault(record.request, []).append(record)
         for worker in self.workers:
-            worker.over(record.request, lambda item: _is_of(record, item))
+            worker.over(record.request, lambda item: _is_of(record, item.work))
 
     def _shed(self, request: str) -> None:
         """It can no longer meet its deadline: it ends as a whole."""
@@ -129,12 +129,5 @@ class Fleet:
             self._rebalance()
 
 
-def _is_of(record: ControlRecord, item: Item) -> bool:
-    work = item.work
-    if isinstance(record, Ended):
-        return (record.stage, record.path) == (work.stage, work.path) and work.attempt <= record.attempt
-    return _covers(record, work.stage, work.path)
-
-
-def _covers(scope: Cancelled, stage: str, path: str) -> bool:
-    return (not scope.stages or stage in scope.stages) and is_under(path, scope.path)
+def _is_of(record: ControlRecord, work: WorkItem) -> bool:
+    return covers(record, work.request, work.stage, work.path, work.attempt)

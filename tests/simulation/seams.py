@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from alto_streams import parts
-from alto_streams.agents import control, lm, maps, stage, timers
+from alto_streams.agents import control, lm, lm_run, maps, stage, timers
 from alto_streams.tables import store
 from tests.simulation.loop import Scheduler
 
-CLOCKS = (control, lm, stage, timers)
-IDENTITIES = (lm, maps)
+CLOCKS = (control, lm, lm_run, stage, timers)
+IDENTITIES = (lm_run, maps)
 log = logging.getLogger("alto_streams")
 
 

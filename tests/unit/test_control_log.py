@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaError
 
-from alto_streams.agents.control import ControlLog, covers
+from alto_streams.agents.control import ControlLog
+from alto_streams.ancestry import covers
 from alto_streams.records import Call, Cancelled, ControlRecord, Ended, Home, Work, encode
 
 
