@@ -6,6 +6,11 @@ Every server is a plain process with `.url`, `.alive`, `.stop()` (asks it to end
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from alto_streams.local import ping
 from loadtest.kafka import ROOT as ROOT
 from loadtest.kafka import Kafka as Kafka
@@ -30,6 +35,17 @@ class Tansu(Server):
 
     def ready(self) -> bool:
         return ping.kafka_answers(HOST, self.port)
+
+
+@contextmanager
+def paused(server: Server) -> Iterator[None]:
+    """The server stands still: in every thread when this begins, which on a busy machine is not at once."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        os.waitid(os.P_PID, server.pid, os.WSTOPPED)
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
 
 
 def revived(server: Server) -> Server:

@@ -11,7 +11,7 @@ from typing import Any
 
 from faust.types import EventT
 
-from tests.broker.brokers import Server
+from tests.broker.brokers import Server, paused
 from tests.broker.faust_apps import (
     KINDS,
     agent,
@@ -118,15 +118,11 @@ async def test_flush_waits_through_a_pause_of_the_broker(kind: str, kafka: Serve
     destination = app.topic(topic, key_type=bytes, value_type=bytes)
     async with running(app):
         await produce(app, topic, 1, 0)
-        assert kafka._process is not None
-        os.kill(kafka._process.pid, signal.SIGSTOP)
-        try:
-            asyncio.get_running_loop().call_later(0.6, os.kill, kafka._process.pid, signal.SIGCONT)
+        with paused(kafka):
             pending = [destination.send_soon(key=b"k", value=b"x" * 1_000) for _ in range(400)]
+            asyncio.get_running_loop().call_later(0.6, os.kill, kafka.pid, signal.SIGCONT)
             await app.producer.flush()
             unsent = sum(not record.done() for record in pending)
-        finally:
-            os.kill(kafka._process.pid, signal.SIGCONT)
         await until(lambda: all(record.done() for record in pending), "all sent in the end")
     if kind == "stock":
         assert unsent, "stock Faust's flush returns with records still in its buffer"
