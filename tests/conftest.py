@@ -1,12 +1,19 @@
-"""Servers that tests share: one of each a session, started at first use; if a test kills one, the next revives it."""
+"""Servers that tests share: one of each a session, started at first use; if a test kills one, the next revives it.
+
+And Hypothesis as all tests want it: how long an example takes says more about the machine than about the code.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.broker.brokers import Kafka, Server, Tansu, Unavailable, Valkey, revived
+
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 SKIPPED = pytest.StashKey[str]()
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alto_streams.gateway.ports import PipelineInfo
@@ -158,11 +158,6 @@ JSON = st.recursive(
 FIELDS = st.sampled_from(["pipeline", "input", "deadline", "idempotency_key", "mode", "other"])
 
 
-# A busy machine may be slow at making inputs; that is no fault of what is tested.
-ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@ANY_SPEED
 @given(st.dictionaries(FIELDS, JSON | st.just(PIPELINE) | st.fixed_dictionaries({"prompt": JSON}), max_size=6))
 def test_whatever_comes_is_taken_or_refused_with_a_problem(value: dict[str, Any]) -> None:
     try:
@@ -173,7 +168,6 @@ def test_whatever_comes_is_taken_or_refused_with_a_problem(value: dict[str, Any]
         assert asked.pipeline.name == PIPELINE
 
 
-@ANY_SPEED
 @given(st.binary(max_size=50))
 def test_any_bytes_are_refused_with_a_problem(payload: bytes) -> None:
     assert 400 <= refusal(payload).document.status < 500
