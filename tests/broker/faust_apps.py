@@ -76,7 +76,7 @@ async def running(*apps: Any) -> AsyncIterator[None]:
                 thread.thread_loop.close()
 
 
-async def until(true: Callable[[], bool], what: str, deadline_s: float = 20.0) -> None:
+async def until(true: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
     """Waits for a condition; fails with `what` after the deadline."""
     end = time.monotonic() + deadline_s
     while not true():

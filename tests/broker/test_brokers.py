@@ -37,7 +37,7 @@ async def first(server: Server, topic: str) -> bytes:
     async with AIOKafkaConsumer(
         topic, bootstrap_servers=f"{HOST}:{server.port}", auto_offset_reset="earliest"
     ) as consumer:
-        record = await asyncio.wait_for(consumer.getone(), 20)
+        record = await asyncio.wait_for(consumer.getone(), 60)
         return bytes(record.value)
 
 
@@ -72,7 +72,7 @@ def test_missing_java_is_told_at_the_end_of_the_run(tmp_path: Path) -> None:
         env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "APACHE KAFKA SCENARIOS WERE SKIPPED" in run.stdout

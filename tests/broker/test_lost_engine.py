@@ -33,6 +33,7 @@ PIPELINE, MODEL = "loadtest.reference.pipeline", "lm"
 SESSION_S = 6.0
 RATE, COUNT = 1.5, 15  # requests a second, of some ten calls each: all three engines have work meanwhile
 START_S = 90.0
+BUSY_S = 3.0  # later than the group finds out: what a busy machine may add to a plan that comes before that
 
 
 async def test_a_lost_engine_is_planned_away_in_time_and_no_request_is_lost(
@@ -71,7 +72,7 @@ async def _lose(running: System, doomed: Process, worker: str) -> None:
         plan = feed.plans[MODEL]
         assert plan.cause == f"lost {worker}"
         assert {owner for owners in plan.owners.values() for owner in owners} == set(others)
-        assert plan.at_ms - killed_ms <= 1000 * (SESSION_S + 1.0)
+        assert plan.at_ms - killed_ms <= 1000 * (SESSION_S + BUSY_S)
         samples = await asyncio.wait_for(offering, START_S)
     finally:
         await feed.stop()

@@ -18,6 +18,7 @@ from alto_streams.agents.lm_reports import read_load
 from alto_streams.client import Client
 from alto_streams.records import EventKind
 from alto_streams.redis_keys import load_key
+from alto_streams.scheduling import Load
 from loadtest.kafka import Unavailable
 from loadtest.slow_engine import SlowEngine
 from loadtest.systems import System, system
@@ -26,6 +27,7 @@ from tests.e2e.systems import environment
 
 IMPOSSIBLE_S = 3.0  # of two calls one after the other, of which nothing is known but what is usual
 LATE_S = 90.0
+TRIES = 5
 
 
 @asynccontextmanager
@@ -72,29 +74,42 @@ async def test_a_request_with_an_impossible_deadline_is_shed_before_it(tmp_path:
 
 
 async def _asked_by_a_command(gateway: str) -> None:
-    """What a user sees of it."""
+    """What a user sees of it. On a machine that stands still one may end at its deadline, but not all of them."""
     asked = ["ask", '{"name": "asked"}', "--pipeline", "hurried", "--deadline", str(IMPOSSIBLE_S), "--json"]
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "alto_streams", *asked, "--gateway", gateway],
-        capture_output=True,
-        text=True,
-        timeout=LATE_S,
-        env=environment({}),
-        check=False,
-    )
-    assert done.returncode == 1
-    assert f"the request ended shed: {SHED_CAUSE}" in done.stderr
+    for _ in range(TRIES):
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "alto_streams", *asked, "--gateway", gateway],
+            capture_output=True,
+            text=True,
+            timeout=LATE_S,
+            env=environment({}),
+            check=False,
+        )
+        assert done.returncode == 1
+        if f"the request ended shed: {SHED_CAUSE}" in done.stderr:
+            return
+    raise AssertionError(done.stderr)
 
 
 async def _loads(redis: str) -> None:
     """Both workers tell what they hold: together, all partitions, each once; and the patient request's call."""
+    end = time.monotonic() + LATE_S
     async with Redis.from_url(redis) as client:
-        values = await client.hvals(load_key(hurried.MODEL))
-    loads = [load for value in values if (load := read_load(value)) is not None]
-    assert len(loads) == 2
-    for prompt_class in ("hurried.plans", "hurried.steps"):
-        owned = sorted(partition for load in loads for partition in load.owned.get(prompt_class, []))
-        assert owned == list(range(24))
-    assert sum(load.running for load in loads) >= 1
+        while not _is_whole(loads := await _told(client)):
+            assert time.monotonic() < end, loads  # a rebalance may be going on
+            await asyncio.sleep(0.05)
     assert all(sender for load in loads for sender in load.work)  # each call has a receipt
+
+
+async def _told(client: Redis) -> list[Load]:
+    return [load for value in await client.hvals(load_key(hurried.MODEL)) if (load := read_load(value)) is not None]
+
+
+def _is_whole(loads: list[Load]) -> bool:
+    owned = {
+        name: sorted(partition for load in loads for partition in load.owned.get(name, []))
+        for name in ("hurried.plans", "hurried.steps")
+    }
+    runs = sum(load.running for load in loads) >= 1
+    return len(loads) == 2 and runs and all(mine == list(range(24)) for mine in owned.values())

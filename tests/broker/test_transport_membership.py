@@ -139,11 +139,11 @@ async def test_the_fetch_wait_is_a_setting(kind: str, tansu: Server, tmp_path: P
             seen = len(hops)
             await (await app.producer.send(topic, None, b"%f" % time.monotonic(), 0, None, None))
             await until(lambda seen=seen: len(hops) > seen, "delivered")  # type: ignore[misc]
-    hop_ms = statistics.median(hops[1:]) * 1000
     if kind == "stock":
-        assert hop_ms > 150, "stock Faust asks Tansu to wait for 1.5 s, and Tansu does not wake such a poll"
+        median_ms = statistics.median(hops[1:]) * 1000
+        assert median_ms > 150, "stock Faust asks Tansu to wait for 1.5 s, and Tansu does not wake such a poll"
     else:
-        assert hop_ms < 50
+        assert min(hops[1:]) * 1000 < 50, "a busy machine delays some of them, a poll that waits delays all"
 
 
 async def test_a_broker_that_comes_late_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -160,7 +160,7 @@ async def test_a_broker_that_comes_late_is_waited_for(tmp_path: Path, caplog: py
             assert record.levelno == logging.WARNING
             assert not starting.done()
             await asyncio.to_thread(late.start)
-            await asyncio.wait_for(starting, 20)
+            await asyncio.wait_for(starting, 60)
         finally:
             starting.cancel()
             await app.stop()

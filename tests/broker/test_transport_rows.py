@@ -68,6 +68,12 @@ class Owner:
 
     async def wait(self, partitions: int) -> None:
         await until(lambda: len(self.rows.active) == partitions, f"{partitions} partitions active")
+        await until(lambda: self.rows.active <= self.told, "it has been told of them")
+
+    @property
+    def told(self) -> frozenset[int]:
+        """Every partition that it was told of: their rows have been cleaned then."""
+        return frozenset[int]().union(*self.active)
 
 
 async def test_a_zombies_late_write_wins_in_a_stock_table(kafka: Server, tmp_path: Path) -> None:
@@ -159,6 +165,7 @@ async def test_rows_move_with_their_partitions(kafka: Server, tmp_path: Path) ->
             await first.rows.put_many(partition, [Put(f"row{partition}", 1, b"x")])
         async with running(second.app):
             await until(lambda: len(first.rows.active) == len(second.rows.active) == 2, "shared")
+            await second.wait(2)
             assert first.rows.active | second.rows.active == {0, 1, 2, 3}
             for owner in (first, second):
                 for partition in owner.rows.active:
