@@ -34,7 +34,7 @@ from alto_streams.records import (
 )
 from alto_streams.request_ids import new_request_id
 from tests.broker.brokers import Server
-from tests.gateway.harness import PIPELINE, GatewayProcess, event, eventually, settings_for, story
+from tests.gateway.harness import LATE_S, PIPELINE, GatewayProcess, event, eventually, settings_for, story
 
 TOPICS = [f"requests.{PIPELINE}", f"results.{PIPELINE}", f"chunks.{PIPELINE}.report", f"control.{PIPELINE}"]
 
@@ -97,7 +97,7 @@ async def last_record(broker: Server, topic: str) -> tuple[bytes, bytes]:
         found: list[Any] = []
         end = (await consumer.end_offsets([place]))[place]
         while not found or found[-1].offset < end - 1:
-            found += (await asyncio.wait_for(consumer.getmany(timeout_ms=1_000), 20)).get(place, [])
+            found += (await asyncio.wait_for(consumer.getmany(timeout_ms=1_000), 60)).get(place, [])
         return found[-1].key, found[-1].value
 
 
@@ -114,7 +114,7 @@ def gateways(broker: Server, redis: Server, tmp_path: Path) -> Iterator[list[Gat
 
 
 async def broker_seen(gateway: GatewayProcess, reachable: bool) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=LATE_S) as http:
 
         async def seen() -> bool:
             parts = (await http.get(f"{gateway.url}/healthz")).json()["parts"]
@@ -201,8 +201,8 @@ async def test_a_broker_that_is_away_is_named_and_found_again(
 ) -> None:
     await make_topics(broker)
     gateway = gateways[0]
-    async with Client([gateway.url], give_up_s=0.5) as client:
-        await submitted(client)
+    async with Client([gateway.url], give_up_s=0.5) as client, Client([gateway.url]) as patient:
+        await submitted(patient)
         await asyncio.to_thread(broker.kill)
         with pytest.raises(ProblemError) as caught:
             await client.submit(PIPELINE, {"prompt": "Why?"})
@@ -213,7 +213,7 @@ async def test_a_broker_that_is_away_is_named_and_found_again(
         await asyncio.to_thread(broker.start)
         await make_topics(broker)
         await broker_seen(gateway, reachable=True)
-        await submitted(client)
+        await submitted(patient)
     assert gateway.stop() == 0
 
 
@@ -222,10 +222,10 @@ async def test_a_gateway_stops_cleanly_under_a_listening_client(tansu: Server, r
     gateway = GatewayProcess(tmp_path, tansu.url, redis.url)
     try:
         gateway.wait_ready()
-        async with Client([gateway.url], give_up_s=0.5) as client:
-            request = await submitted(client)
+        async with Client([gateway.url]) as patient, Client([gateway.url], give_up_s=0.5) as client:
+            request = await submitted(patient)
             listening = asyncio.ensure_future(anext(client.events(request)))
-            async with httpx.AsyncClient() as http:
+            async with httpx.AsyncClient(timeout=LATE_S) as http:
 
                 async def is_open() -> bool:
                     return "alto_gateway_streams 1.0" in (await http.get(f"{gateway.url}/metrics")).text
@@ -263,7 +263,7 @@ async def test_a_slow_client_costs_only_itself(tansu: Server, redis: Server, tmp
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1_024)
         writer.write(f"GET /v1/requests/{request}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         await reader.readuntil(b"event: chunk")
-        async with Client([gateway.url]) as other, httpx.AsyncClient() as http:
+        async with Client([gateway.url]) as other, httpx.AsyncClient(timeout=LATE_S) as http:
             assert len([each async for each in other.events(request)]) == 1_001
             page = (await http.get(f"{gateway.url}/metrics")).text
         sent = next(

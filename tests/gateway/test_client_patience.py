@@ -36,7 +36,7 @@ def chunk(data: bytes) -> bytes:
 
 
 async def test_a_gateway_that_dies_after_a_long_silence_is_replaced_by_another() -> None:
-    give_up_s = 0.5
+    give_up_s = 1.0
 
     async def dies(writer: asyncio.StreamWriter) -> None:
         until = asyncio.get_running_loop().time() + client.STEADY_S + 2 * give_up_s

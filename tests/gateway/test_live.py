@@ -53,7 +53,7 @@ def egress(redis: Server, client: Redis, results: Results) -> Egress:
 async def heard(tail: Tail, after: int, upto: int) -> list[int]:
     """The offsets that a client hears, until it has heard `upto`."""
     offsets: list[int] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while after < upto:
             try:
                 events = await tail.next(after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import statistics
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -15,14 +16,14 @@ from redis.asyncio import Redis
 from alto_streams.agents import lm_reports
 from alto_streams.agents.lm_reports import LoadWriter, now_ms, read_load
 from alto_streams.agents.lm_tally import Tally
-from alto_streams.agents.load_feed import LoadFeed
+from alto_streams.agents.load_feed import EVERY_MS, LoadFeed
 from alto_streams.codec import encode
 from alto_streams.records import Call, Home, Work
 from alto_streams.redis_keys import load_key
 from alto_streams.scheduler.loads import STALE_MS
 from alto_streams.scheduling import Load, Receipt
 from tests.broker.brokers import Server
-from tests.gateway.harness import eventually, settings_for
+from tests.gateway.harness import LATE_S, eventually, settings_for
 
 WORKER = "http://10.0.0.1:6066"
 CLAIMS = "factcheck.claims"
@@ -150,13 +151,14 @@ async def test_without_redis_workers_and_senders_go_on_and_say_so_once(
     await eventually(is_known, "a load")
     await asyncio.to_thread(redis.kill)
     try:
-        end = time.monotonic() + 2 * STALE_MS / 1000
-        while time.monotonic() < end:
+        end, took_s = time.monotonic() + 2 * STALE_MS / 1000, list[float]()
+        while time.monotonic() < end or len(took_s) < 3:
             began = time.monotonic()
             sender.feed.dispatching()
             tally.release(tally.take(CLAIMS, SENT))
-            assert time.monotonic() - began < 0.5
+            took_s.append(time.monotonic() - began)
             await asyncio.sleep(0.05)
+        assert statistics.median(took_s) < 0.1, "a dispatch waits for nothing"
     finally:
         await asyncio.to_thread(redis.start)
     warned = [each.name for each in caplog.records if each.levelno == logging.WARNING]
@@ -183,10 +185,11 @@ async def test_loads_are_read_only_while_calls_are_dispatched_and_not_for_each(
     await client.hset(load_key(model), WORKER, encode(load))
     await asyncio.sleep(0.2)
     assert not sender.told
-    end = time.monotonic() + 0.55
-    while time.monotonic() < end:
+    began = time.monotonic()
+    while time.monotonic() < began + 0.55 or not sender.told:
+        assert time.monotonic() < began + LATE_S
         for _ in range(10):
             sender.feed.dispatching()
         await asyncio.sleep(0.001)
-    assert 1 <= len(sender.told) <= 6
+    assert len(sender.told) <= 1 + 1000 * (time.monotonic() - began) / EVERY_MS
     assert sender.told[0][0] == [load]

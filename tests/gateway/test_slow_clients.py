@@ -20,7 +20,7 @@ from alto_streams.local.ports import free_ports
 from alto_streams.records import EventKind
 from alto_streams.request_ids import new_request_id
 from tests.broker.brokers import HOST, Server
-from tests.gateway.harness import GatewayProcess, event, eventually, settings_for
+from tests.gateway.harness import LATE_S, GatewayProcess, event, eventually, settings_for
 
 EVENT_CHARS, EVENTS, STALLED = 100_000, 300, 8
 RECEIVE_BYTES = 16_384
@@ -90,7 +90,7 @@ async def test_clients_that_take_nothing_cost_a_bounded_memory(redis: Server, ga
         events = [event(request, number, text="x" * EVENT_CHARS) for number in range(EVENTS)]
         done = event(request, 0, EventKind.DONE)
         await egress.publish([Record(0, at, each) for at, each in enumerate([*events, done])])
-    async with httpx.AsyncClient(base_url=gateway.url) as http, Client([gateway.url]) as other:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=LATE_S) as http, Client([gateway.url]) as other:
         assert len([each async for each in other.events(request)]) == EVENTS + 1  # warm
         before, heard = await figure(http, MEMORY), await figure(http, HEARD)
         with ExitStack() as stack:
