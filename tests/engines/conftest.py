@@ -10,10 +10,14 @@ import pytest
 import pytest_asyncio
 
 from alto_streams.models.protocol import Engine
+from alto_streams.models.vllm import VllmEngine
 from tests.engines.in_process import InProcess
 from tests.engines.servers import EngineServer
 from tests.engines.subjects import MODELS, NAMES, Subject, server_of, subject_of
 from tests.unit.engines import local_missing
+
+# A test that asks for one of these is made for these engines only.
+ONLY = {"model": MODELS, "served": ("local", "vllm-http"), "within": ("vllm",)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,9 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for a model is not made for engines that run no weights."""
+    """Once for each engine that is asked for, and that the test is about."""
     if "_server" in metafunc.fixturenames:
-        names = [name for name in NAMES if name in MODELS or "model" not in metafunc.fixturenames]
+        bounds = [names for fixture, names in ONLY.items() if fixture in metafunc.fixturenames]
+        names = [name for name in NAMES if all(name in bound for bound in bounds)]
         metafunc.parametrize("_server", names, indirect=True, scope="session")
 
 
@@ -75,4 +80,17 @@ def engine(subject: Subject) -> Engine:
 @pytest.fixture
 def model(engine: Engine) -> Engine:
     """An engine with real weights."""
+    return engine
+
+
+@pytest.fixture
+def served(subject: Subject) -> Subject:
+    """One whose server is a process that can be killed."""
+    return subject
+
+
+@pytest.fixture
+def within(engine: Engine) -> VllmEngine:
+    """The one within this process."""
+    assert isinstance(engine, VllmEngine)
     return engine

@@ -19,7 +19,7 @@ from alto_streams.local.ports import free_ports
 ROOT = Path(__file__).resolve().parents[2]
 VLLM = Path(os.environ.get("ALTO_TEST_VLLM", ROOT / ".cache" / "vllm"))
 READY_S = 600.0  # compiling takes minutes on a busy machine
-VLLM_SEQUENCES, VLLM_TAKEN = 16, 32  # calls that it runs at once, and that it takes
+VLLM_SEQUENCES, VLLM_TAKEN = 20, 40  # calls that it runs at once, and that it takes
 _SETTINGS = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"}
 _RUNNING = re.compile(r"^vllm:num_requests_running\{[^}]*\} (\S+)$", re.MULTILINE)
 
@@ -81,7 +81,7 @@ def vllm_server(folder: Path) -> EngineServer:
     # takes minutes at each start, and the tests kill it.
     given = "--served-model-name smollm2 --max-model-len 2048 --dtype float32 --enforce-eager --enable-prefix-caching"
     given += f" --enable-prompt-tokens-details --max-num-seqs {VLLM_SEQUENCES} --max-num-queued-reqs {VLLM_TAKEN}"
-    command = ["nice", "-n", "19", str(VLLM / "venv" / "bin" / "python"), "-m", "vllm.entrypoints.openai.api_server"]
+    command = [str(VLLM / "venv" / "bin" / "python"), "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(VLLM / "smollm2"), *given.split(), "--host", "127.0.0.1", "--port"]
     return EngineServer(lambda port: [*command, str(port)], folder / "vllm.log", _SETTINGS)
 
