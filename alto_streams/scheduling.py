@@ -15,6 +15,7 @@ from msgspec import Meta
 from alto_streams.codec import Wire
 
 PREFILL = 0.125  # what reading a token costs, in tokens written
+OTHERS = "others"  # whoever else uses a worker's engine, among the senders of its load; no sender is called so
 
 # What engines say of themselves is not ours to trust: a report beyond these bounds cannot be read.
 Count = Annotated[int, Meta(ge=0, le=10**12)]
@@ -105,8 +106,9 @@ class EngineReport(Wire, frozen=True, tag="engine"):
 class Load(Wire, frozen=True):
     """What a worker holds at this moment; told through Redis, so it may be late, or missing.
 
-    `work`: sender -> the tokens that its calls are expected to take. `warm`: the prompt classes whose prefix the engine
-    had last. `owned`: prompt class -> the partitions of its work topic that this worker has.
+    `work`: sender -> the tokens that its calls are expected to take; under `OTHERS` what else the engine holds. `warm`:
+    the prompt classes whose prefix the engine had last. `owned`: prompt class -> the partitions of its work topic that
+    this worker has.
     """
 
     worker: str

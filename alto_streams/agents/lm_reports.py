@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Protocol
 
 import msgspec
 from redis.asyncio import Redis
@@ -194,15 +195,23 @@ class LoadWriter:
             await self._redis.hdel(self._key, *gone)
 
 
+class Teller(Protocol):
+    """What goes on by itself from `start` to `stop`."""
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
 @contextlib.asynccontextmanager
-async def telling(reports: Reports, loads: LoadWriter) -> AsyncIterator[None]:
-    """Both go on meanwhile, and end with saying that there will be no more."""
-    reports.start()
-    loads.start()
+async def telling(*tellers: Teller) -> AsyncIterator[None]:
+    """They go on meanwhile, and end with saying that there will be no more."""
+    for teller in tellers:
+        teller.start()
     try:
         yield
     finally:
-        await asyncio.gather(reports.stop(), loads.stop())
+        await asyncio.gather(*(teller.stop() for teller in tellers))
 
 
 def load_client(settings: Settings) -> Redis:

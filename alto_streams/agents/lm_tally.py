@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from alto_streams.models.protocol import Piece, Usage
 from alto_streams.records import Work
-from alto_streams.scheduling import PREFILL, ClassReport, EngineReport, Load, Pace
+from alto_streams.scheduling import OTHERS, PREFILL, ClassReport, EngineReport, Load, Pace
 
 WORK = 140  # tokens that a call takes of which nothing is known
 SHARE = 0.1  # of a class's last call in what its next one is expected to take
@@ -59,12 +59,15 @@ class _Class:
 
 
 class Tally:
-    """Counts the calls of one LM worker. `on_work` is called when there is something to do again."""
+    """Counts the calls of one LM worker. `on_work` is called when there is something to do again.
+
+    `others`: calls in its engine that are not this worker's, as somebody else finds out.
+    """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
         self.on_work: Callable[[], None] = lambda: None
-        self.held = self.running = 0
+        self.held = self.running = self.others = 0
         self._work: dict[str, int] = {}
         self._calls: dict[str, int] = {}  # of each sender
         self._classes: dict[str, _Class] = {}
@@ -74,6 +77,7 @@ class Tally:
         self._reads: dict[str, float] = {}  # those that it has read for a call of the class of late
         self._pace_s = 0.0  # of a token, in the last call that showed it
         self._takes: dict[str, float] = {}  # tokens that a call of the class has taken of late
+        self._mean = float(WORK)  # those of a call of any class
         self._prefixes: dict[str, int] = {}  # the most that a call of the class was ever spared
         self._recent: list[str] = []  # prompt classes, the last one run first
         self._keeps = 1  # classes whose prefixes the engine has shown to keep at once
@@ -155,7 +159,9 @@ class Tally:
         if not run.is_read:
             self._read += read
         _learn(self._reads, run.prompt_class, read)
-        _learn(self._takes, run.prompt_class, tokens + read * PREFILL)
+        took = tokens + read * PREFILL
+        _learn(self._takes, run.prompt_class, took)
+        self._mean += SHARE * (took - self._mean)
         self._learn_keeps(run, usage.cached_tokens)
 
     @property
@@ -164,9 +170,11 @@ class Tally:
         return self._recent[: self._keeps]
 
     def load(self, worker: str, at_ms: int, owned: Mapping[str, list[int]]) -> Load:
-        """What the worker holds now."""
-        waiting = max(0, self.held - self.running)
-        return Load(worker, at_ms, self.running, waiting, dict(self._work), self.warm, dict(owned))
+        """What the worker holds now, and what others do in its engine: a call of theirs counts as one of its own."""
+        waiting, work = max(0, self.held - self.running), dict(self._work)
+        if self.others:
+            work[OTHERS] = min(TOKENS_MOST, round(self.others * self._mean))
+        return Load(worker, at_ms, self.running, waiting, work, self.warm, dict(owned))
 
     @property
     def has_news(self) -> bool:

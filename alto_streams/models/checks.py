@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from alto_streams.models.protocol import CallRejected, CountsTokens, Engine, EngineUnavailable, Piece
+from alto_streams.models.protocol import CallRejected, CountsTokens, Engine, EngineUnavailable, Piece, TellsLoad
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.records import Call, Message
 
@@ -122,6 +122,14 @@ async def _count(engine: Engine) -> str:
     return f"by its own tokenizer: {tokens} tokens of a short prompt"
 
 
+async def _load(engine: Engine) -> str:
+    load = await engine.load() if isinstance(engine, TellsLoad) else None
+    if load is None:
+        raise Lacks("what others run on it is not seen (llama.cpp tells it with --metrics, SGLang --enable-metrics)")
+    used = "" if load.used is None else f", {load.used:.0%} of the cache".replace("%", " %")
+    return f"{load.running} running, {load.waiting} waiting{used}"
+
+
 async def _abort(engine: Engine) -> str:
     """Whether a call that is closed makes room: the next one begins, and does not wait for the other's end."""
     seen = 0
@@ -209,6 +217,7 @@ def _run(engine: Engine, call: Call, prefix: str = "", tokens: list[int] | None 
 TRIES: dict[str, Try] = {
     "stream": _stream,
     "count": _count,
+    "load": _load,
     "abort": _abort,
     "continues": _resume,
     "choices": _choices,

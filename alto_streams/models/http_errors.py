@@ -13,7 +13,7 @@ import httpx_sse
 
 from alto_streams.models.protocol import CallRejected, EngineBroke, EngineOverloaded, EngineUnavailable
 
-_OVERLOADED = (429, 503)
+OVERLOADED = (429, 503)
 _REJECTED = (400, 413, 422)
 _FAILED = 500
 _REMEDIES = {
@@ -46,7 +46,7 @@ def transport_errors(name: str) -> Iterator[None]:
 def refused(name: str, response: httpx.Response) -> NoReturn:
     """Raise what a status other than success means; the reply's body must have been read."""
     status = response.status_code
-    if status in _OVERLOADED:
+    if status in OVERLOADED:
         raise EngineOverloaded(f"overloaded (HTTP {status})", name, _retry_after(response))
     if status in _REJECTED:
         raise CallRejected(f"refuses the call (HTTP {status}{_kind(response)})", name)

@@ -92,6 +92,7 @@ class LocalServer:
             params.chat_template = _text(self.chat_template)
         params.warmup = False
         params.ui = False
+        params.endpoint_metrics = True  # it counts in any case
         params.cors_origins = "localhost"
         params.verbosity = _ERRORS_ONLY
         return params

@@ -18,8 +18,9 @@ import msgspec
 
 from alto_streams.models import dialects, guides
 from alto_streams.models.http_errors import refused, transport_errors
+from alto_streams.models.metrics import LoadPage
 from alto_streams.models.pieces import Reader
-from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
+from alto_streams.models.protocol import Capabilities, EngineLoad, EngineUnavailable, Piece
 from alto_streams.models.stops import Stops
 from alto_streams.records import Call, Message
 
@@ -64,6 +65,7 @@ class OpenAIEngine:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=slots, keepalive_expiry=2.0),
             trust_env=False,
         )
+        self._page = LoadPage(self._client, f"{self._root}/metrics")
 
     @property
     def name(self) -> str:
@@ -136,6 +138,10 @@ class OpenAIEngine:
         told = await self._tokenized(body)
         return None if told is None else len(told)
 
+    async def load(self) -> EngineLoad | None:
+        """What the server tells of its load at `/metrics`; None where it has no such page, or does not answer now."""
+        return await self._page.load(self._model, self._once)
+
     async def close(self) -> None:
         """Close all connections, and with them the runs that are still open."""
         await self._client.aclose()
@@ -143,6 +149,11 @@ class OpenAIEngine:
     @property
     def _root(self) -> str:
         return self._base.removesuffix("/v1")
+
+    @property
+    def _once(self) -> dict[str, str]:
+        """The header of a request whose connection is not used again, where the server would not, or may not."""
+        return {} if self._dialect and self._dialect.reuses else {"Connection": "close"}
 
     async def _probe(self) -> None:
         models = await self._get(f"{self._base}/models")
@@ -178,9 +189,8 @@ class OpenAIEngine:
         return await self._tokenized(body | {"continue_final_message": opened, "add_generation_prompt": not opened})
 
     async def _events(self, url: str, body: Json) -> AsyncGenerator[Json, None]:
-        headers = {} if self._dialect and self._dialect.reuses else {"Connection": "close"}
         with transport_errors(self.name):
-            async with httpx_sse.aconnect_sse(self._client, "POST", url, json=body, headers=headers) as source:
+            async with httpx_sse.aconnect_sse(self._client, "POST", url, json=body, headers=self._once) as source:
                 await self._check(source.response)
                 async for event in source.aiter_sse():
                     if event.data == "[DONE]":

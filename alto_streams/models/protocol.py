@@ -79,6 +79,21 @@ class Usage:
     cached_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What an engine holds at this moment, whoever sent it. `running`, `waiting`: calls.
+
+    `used`: the fraction of its KV cache that is in use, 0 to 1. `queries`, `hits`: the prompt tokens, since it started,
+    that were looked up in its prefix cache, and those found there. None: not told.
+    """
+
+    running: int
+    waiting: int
+    used: float | None = None
+    queries: int | None = None
+    hits: int | None = None
+
+
 class Piece(msgspec.Struct, frozen=True):
     """The next part of a generation. The last one has `finish`, and carries the usage if the engine tells it.
 
@@ -155,3 +170,11 @@ class CountsTokens(Protocol):
             EngineUnavailable: it cannot be reached now.
             CallRejected: it cannot read these messages.
         """
+
+
+@runtime_checkable
+class TellsLoad(Protocol):
+    """An engine that may know all of its load, other clients' calls included."""
+
+    async def load(self) -> EngineLoad | None:
+        """Its load now, within two seconds; None where it does not tell. No failure of its is an error here."""

@@ -19,6 +19,7 @@ from alto_streams.models.protocol import (
     CallRejected,
     Capabilities,
     EngineBroke,
+    EngineLoad,
     EngineOverloaded,
     EngineUnavailable,
     Piece,
@@ -145,6 +146,13 @@ class VllmEngine:
         """The tokens of a prompt, its template's included."""
         loaded = await self._ready()
         return len(await self._loader.aside(loaded.prompt, messages, "", None))
+
+    async def load(self) -> EngineLoad | None:
+        """What its scheduler said last; None while no core runs."""
+        if self._loaded is None:
+            return None
+        counts = self._loaded.counts
+        return EngineLoad(counts.running, counts.waiting, counts.used, counts.queries, counts.hits)
 
     async def close(self) -> None:
         """Abort what still runs, and end the engine core: by itself within `DRAIN_S`, else it is killed."""

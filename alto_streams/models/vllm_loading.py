@@ -29,11 +29,13 @@ T = TypeVar("T")
 class SchedulerCounts:
     """What vLLM's scheduler tells after each step: calls now, and tokens in all. `heard_s`: when (monotonic).
 
-    `queries`, `hits`: prompt tokens that were looked up in the prefix cache, and those found there.
+    `used`: the fraction of its KV cache in use. `queries`, `hits`: prompt tokens that were looked up in the prefix
+    cache, and those found there.
     """
 
     running: int = 0
     waiting: int = 0
+    used: float = 0.0
     queries: int = 0
     hits: int = 0
     heard_s: float = field(default_factory=time.monotonic)
@@ -47,6 +49,7 @@ class SchedulerCounts:
             return
         self.running = scheduler_stats.num_running_reqs
         self.waiting = scheduler_stats.num_waiting_reqs + getattr(scheduler_stats, "num_skipped_waiting_reqs", 0)
+        self.used = scheduler_stats.kv_cache_usage
         self.queries += scheduler_stats.prefix_cache_stats.queries
         self.hits += scheduler_stats.prefix_cache_stats.hits
 

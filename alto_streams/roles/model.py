@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from alto_streams import topic_names
 from alto_streams.agents.assignor import PlanAssignor, assign_by_plan
 from alto_streams.agents.control import ControlLog
-from alto_streams.agents.engine_metrics import VllmMetrics
+from alto_streams.agents.engine_load import EngineWatch
 from alto_streams.agents.lm import LMAgent
 from alto_streams.agents.lm_needs import examples_of, until_checked
 from alto_streams.agents.lm_pool import Pool, prefetch
@@ -25,7 +25,6 @@ from alto_streams.models.lengths import Lengths
 from alto_streams.models.protocol import Engine
 from alto_streams.models.registry import engine_for
 from alto_streams.models.scripted import ScriptedEngine
-from alto_streams.models.vllm import VllmEngine
 from alto_streams.pipeline import Pipeline
 from alto_streams.settings import Settings
 from alto_streams.stages import Truncate
@@ -35,7 +34,6 @@ from alto_streams.worker import App, new_app
 def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) -> App:
     """The LM workers of one model: in front of one engine, for all stages that use it."""
     engine, registry = engine_for(card_of(model, config), config), CollectorRegistry()
-    _show(engine, registry)
     slots = engine.capabilities.slots
     app = new_app(
         *(topic_names.model_app(model), config),
@@ -52,6 +50,8 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     control = ControlLog.of(config, sorted({pipeline.name for pipeline, _ in stages}))
     roots = {pipeline.name: pipeline.root for pipeline, _ in stages}
     warm, tally, worker = asyncio.Event(), Tally(), str(app.conf.canonical_url)
+    watch = EngineWatch(engine, tally)
+    _show(engine, watch, registry)
     owned_ms: dict[tuple[str, int], int] = {}
     shed = Gauge("alto_calls_shed", "Calls that came too late for their requests' deadlines", registry=registry)
 
@@ -78,7 +78,7 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
             if not warm.is_set():
                 await warm_up(engine, model, examples)
                 warm.set()
-            async with telling(reports, loads):
+            async with telling(reports, loads, watch):
                 with app.consumer.feeding(topics, pool):
                     await until_checked(engine, model, examples)  # it may have been away until now
                     await asyncio.Event().wait()
@@ -92,13 +92,12 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     return app
 
 
-def _show(engine: Engine, registry: CollectorRegistry) -> None:
-    """What an engine that runs in this process says of itself."""
+def _show(engine: Engine, watch: EngineWatch, registry: CollectorRegistry) -> None:
+    """What an engine says of itself."""
+    registry.register(watch)
     if isinstance(engine, ScriptedEngine):
         used = Gauge("alto_simulated_engine_cpu_seconds", "Processor time of the engine's own clock", registry=registry)
         used.set_function(lambda: engine.cpu_s)
-    if isinstance(engine, VllmEngine):
-        registry.register(VllmMetrics(engine))
 
 
 def _owned_work(app: App) -> dict[str, list[int]]:

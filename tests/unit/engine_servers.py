@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+METRICS = Path(__file__).with_name("vllm_metrics.txt").read_text()  # of vLLM 0.32, with three calls running
 RECORDED = "The sun is a star. It shines.\nDie Erde 🌍 dreht sich é."
 
 
@@ -36,7 +38,8 @@ class FakeVllm:
 
     A token is half a character above U+FFFF, or a whole one below; its id is its UTF-16 unit. `fault`: what it does
     instead, by name. `bodies`: what it was sent. `open`: streams that are running now; `most`: it takes no more.
-    `gate`: while it is clear, streams wait after their first token.
+    `gate`: while it is clear, streams wait after their first token. `others`: calls that run besides, by its metrics;
+    None: it has no such page. `asked`: how often that was asked for.
     """
 
     fault: str = ""
@@ -47,12 +50,15 @@ class FakeVllm:
     open: int = 0
     most: int = 1000
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    others: int | None = 0
+    asked: int = 0
 
     def app(self) -> Starlette:
         self.gate.set()
         return Starlette(
             routes=[
                 Route("/v1/models", self.models),
+                Route("/metrics", self.metrics),
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
                 Route("/v1/completions", self.chat, methods=["POST"]),
                 Route("/tokenize", self.tokenize, methods=["POST"]),
@@ -80,6 +86,14 @@ class FakeVllm:
         if self.fault == "html":
             return Response("<html>", media_type="text/html")
         return StreamingResponse(self._stream(body), media_type="text/event-stream")
+
+    async def metrics(self, request: Request) -> Response:
+        self.asked += 1
+        if self.fault == "metrics hang":
+            await asyncio.Event().wait()
+        if self.others is None or self.owner != "vllm":
+            return JSONResponse({"detail": "Not Found"}, status_code=404)
+        return Response(metrics(self.open + self.others))
 
     async def tokenize(self, request: Request) -> Response:
         body = await request.json()
@@ -162,6 +176,12 @@ class FakeVllm:
 
 
 PROMPT = [1, 2, 3]
+
+
+def metrics(running: int) -> str:
+    """vLLM's page while so many calls run."""
+    name = 'vllm:num_requests_running{engine="0",model_name="m"}'
+    return METRICS.replace(f"{name} 3.0", f"{name} {running:.1f}")
 
 
 def _tokens(text: str) -> list[int]:

@@ -83,13 +83,14 @@ def test_the_list_shows_cards_and_no_keys(
 async def test_the_local_engine_can_do_all(served: OpenAIEngine) -> None:
     tried = await found(served)
     assert {each.outcome for each in tried.values()} == {"ok"}, tried
-    assert {"reach", "stream", "count", "abort", "continues", "logprobs", *GUIDES} == set(tried)
+    assert {"reach", "stream", "count", "load", "abort", "continues", "logprobs", *GUIDES} == set(tried)
     assert "token ids" in tried["continues"].detail
+    assert " running, " in tried["load"].detail
     assert tried["stream"].seconds > 0
 
 
 async def test_an_engine_that_ignores_a_constraint_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeVllm()  # it says what is recorded, but for choices
+    fake = FakeVllm(others=3)  # it says what is recorded, but for choices
     async with serving(fake.app()) as address:
         engine = OpenAIEngine(address)
         tried = await found(engine)
@@ -100,6 +101,7 @@ async def test_an_engine_that_ignores_a_constraint_is_found_out(monkeypatch: pyt
     assert tried["grammar"].outcome == "failed"
     assert "does not keep to it" in tried["grammar"].detail
     assert tried["logprobs"].outcome == "ok"
+    assert (tried["load"].outcome, tried["load"].detail) == ("ok", "3 running, 0 waiting, 0 % of the cache")
     assert fake.open == 0
 
 
@@ -109,7 +111,7 @@ async def test_what_an_engine_does_not_say_that_it_can_is_not_tried() -> None:
         engine = OpenAIEngine(address)
         tried = await found(engine)
         await engine.close()
-    assert {tried[name].outcome for name in ("continues", "choices", "grammar", "regex", "count")} == {"lacks"}
+    assert {tried[name].outcome for name in ("continues", "choices", "grammar", "regex", "count", "load")} == {"lacks"}
     assert "ALTO_REDO" in tried["continues"].detail
     assert not any("grammar" in body or "structured_outputs" in body for body in fake.bodies)
 
@@ -155,5 +157,5 @@ def test_the_local_engine_is_started_for_its_check(
     monkeypatch.setenv("ALTO_MODELS", "judge=local")
     assert run_command(["engines", "check", "judge"]) == 0
     out, err = capsys.readouterr()
-    assert out.count(" ok ") == 10
+    assert out.count(" ok ") == 11
     assert local_address not in err  # which names the one that was started

@@ -13,16 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from alto_streams.agents.engine_metrics import VllmMetrics
 from alto_streams.models.cards import Card
-from alto_streams.models.protocol import Piece
+from alto_streams.models.protocol import EngineLoad, Piece, TellsLoad
 from alto_streams.models.registry import engine_for
 from alto_streams.models.units import Units
 from alto_streams.models.vllm import VllmEngine
 from alto_streams.models.vllm_core import PARENT
-from alto_streams.models.vllm_loading import SchedulerCounts
+from alto_streams.models.vllm_loading import Loaded, SchedulerCounts
 from alto_streams.settings import ConfigError, Settings
 from tests.unit.engine_servers import until
 
@@ -91,17 +89,23 @@ def test_says_how_to_get_vllm_where_there_is_none() -> None:
         engine_for(Card(engine="vllm:/weights"), Settings())
 
 
-def test_shows_what_the_scheduler_says() -> None:
-    engine, registry = VllmEngine("/weights"), CollectorRegistry()
-    registry.register(VllmMetrics(engine))
-    assert registry.get_sample_value("alto_vllm_running") == 0
+async def test_tells_what_the_scheduler_says() -> None:
+    engine, counts = VllmEngine("/weights"), SchedulerCounts()
+    assert isinstance(engine, TellsLoad)
+    assert await engine.load() is None
     step = SimpleNamespace(queries=30, hits=20)
-    said = SimpleNamespace(num_running_reqs=3, num_waiting_reqs=1, num_skipped_waiting_reqs=1, prefix_cache_stats=step)
-    counts = SchedulerCounts()
+    said = SimpleNamespace(
+        num_running_reqs=3,
+        num_waiting_reqs=1,
+        num_skipped_waiting_reqs=1,
+        kv_cache_usage=0.25,
+        prefix_cache_stats=step,
+    )
     counts.record(said, None)
     counts.record(None, None)
     counts.record(said, None)
-    assert (counts.running, counts.waiting, counts.queries, counts.hits) == (3, 2, 60, 40)
+    engine._loaded = Loaded(None, None, 100, counts, ValueError)
+    assert await engine.load() == EngineLoad(3, 2, 0.25, 60, 40)
 
 
 STARTER = """
