@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from alto_streams.agents.letter_log import LetterError, places, reading, records_of
-from alto_streams.agents.redrive import CLOCKS_APART_MS, request_of
-from alto_streams.agents.request_log import outcomes
+from alto_streams.agents.log_range import CLOCKS_APART_MS, NotInLog, places, reading, records_of, starts_since
+from alto_streams.agents.request_log import outcomes, request_of
 from alto_streams.recordings.format import Became, Recorded
 from alto_streams.records import Poison, Raw, Work, decoder
 from alto_streams.request_ids import created_ms
@@ -60,7 +59,7 @@ async def course_of(config: Settings, models: Mapping[str, Mapping[str, Sequence
 
     Raises:
         PartDown: the broker does not answer.
-        LetterError: there is no such request, or not any more, or a topic does not exist.
+        NotInLog: there is no such request, or not any more, or a topic does not exist.
         Poison: this is no request's id.
     """
     made_ms, horizon_ms = created_ms(request), int(config.horizon_s * 1000)
@@ -71,7 +70,7 @@ async def course_of(config: Settings, models: Mapping[str, Mapping[str, Sequence
             if found is not None:
                 break
         else:
-            raise LetterError(_unknown(request, list(models), topics, made_ms))
+            raise NotInLog(_unknown(request, list(models), topics, made_ms))
     course = Course(request, pipeline, made_ms, found.context.deadline_ms)
     recorded = Recorded(request, made_ms, pipeline, Raw(b"null"))
     course.became = (await outcomes(config, pipeline, [recorded])).get(request)
@@ -87,12 +86,7 @@ async def course_of(config: Settings, models: Mapping[str, Mapping[str, Sequence
 
 async def _read(consumer: AIOKafkaConsumer, course: Course, stages: Sequence[str], end_ms: int) -> None:
     partitions = [place for stage in stages for place in await places(consumer, work_topic(course.pipeline, stage))]
-    first_ms = max(0, course.made_ms - CLOCKS_APART_MS)
-    at = await consumer.offsets_for_times(dict.fromkeys(partitions, first_ms))
-    firsts = await consumer.beginning_offsets(partitions)
-    starts = {place: max(each.offset, firsts[place]) for place, each in at.items() if each is not None}
-    if not starts:
-        return
+    starts = await starts_since(consumer, partitions, course.made_ms - CLOCKS_APART_MS)
     wanted = course.request.encode()
     async with aclosing(records_of(consumer, starts)) as batches:
         async for records in batches:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
-from alto_streams.parts import PartDown, bootstrap_servers, redacted
+from alto_streams.agents.log_range import NotInLog, places, reading, records_of
 from alto_streams.records import DeadLetter, Poison, decoder
 from alto_streams.settings import ConfigError, Settings
 from alto_streams.topic_names import dead_letters_topic
 
 WINDOW = 500  # offsets read at once, from the end of a partition towards its beginning
-POLLED_MOST = 50  # letters; each may be as large as a record may be
-PATIENCE_MS = 500
-FETCH_WAIT_MS = 100  # a fetch of the partition before holds up the next one's
-POLLS_IN_VAIN = 20
-REMEDY = "start it (`alto-streams up`) or point ALTO_BROKER at it"
 
 _ID = re.compile(r"(?P<pipeline>[^:\s]+):(?P<partition>\d{1,9}):(?P<offset>\d{1,18})")
 _decode = decoder(DeadLetter)
-
-
-class LetterError(Exception):
-    """A letter cannot be had, or not be sent again. Names it, the reason, and what can be done."""
 
 
 class LetterId(NamedTuple):
@@ -64,31 +52,6 @@ class Stored(NamedTuple):
 Wanted = Callable[[Stored], bool]
 
 
-@asynccontextmanager
-async def reading(config: Settings, doing: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group.
-
-    Raises:
-        PartDown: the broker does not answer, while `doing`.
-    """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers(config.broker),
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=FETCH_WAIT_MS,
-    )
-    try:
-        await consumer.start()
-        await asyncio.sleep(0)  # stopped before its tasks have begun, it would raise CancelledError
-        yield consumer
-    except (KafkaError, OSError, TimeoutError) as error:
-        detail = f"{type(error).__name__} while {doing}"
-        raise PartDown("the broker", redacted(config.broker), detail, REMEDY) from error
-    finally:
-        await consumer.stop()
-
-
 async def newest(
     config: Settings, pipelines: Sequence[str], wanted: Wanted, limit: int, since_ms: int = 0
 ) -> list[Stored]:
@@ -96,7 +59,7 @@ async def newest(
 
     Raises:
         PartDown: the broker does not answer.
-        LetterError: a pipeline has no topic for its letters.
+        NotInLog: a pipeline has no topic for its letters.
     """
     found: list[Stored] = []
     async with reading(config, "dead letters were read") as consumer:
@@ -112,43 +75,10 @@ async def fetched(config: Settings, ids: Sequence[LetterId]) -> list[Stored]:
 
     Raises:
         PartDown: the broker does not answer.
-        LetterError: one of them is not there, or not any more.
+        NotInLog: one of them is not there, or not any more.
     """
     async with reading(config, "dead letters were read") as consumer:
         return [await _one(consumer, each) for each in ids]
-
-
-async def places(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    """The partitions of a topic. Asks for none by name: that makes the topic, on some brokers."""
-    partitions = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
-    if not partitions:
-        raise LetterError(f"topic {topic} does not exist on this broker; create it with `alto-streams topics apply`")
-    return [TopicPartition(topic, each) for each in sorted(partitions)]
-
-
-async def records_of(consumer: AIOKafkaConsumer, starts: dict[TopicPartition, int]) -> AsyncGenerator[Any, None]:
-    """The records from these offsets up to the present ends, in batches of one partition; `starts` is not empty.
-
-    A partition that the caller pauses is left alone. Some brokers tell their ends only with the records themselves.
-
-    Raises:
-        TimeoutError: nothing comes, though there is more.
-    """
-    consumer.assign(list(starts))
-    for place, offset in starts.items():
-        consumer.seek(place, offset)
-    ends, in_vain = await consumer.end_offsets(list(starts)), 0
-    while in_vain < POLLS_IN_VAIN:
-        polled = await consumer.getmany(timeout_ms=PATIENCE_MS, max_records=POLLED_MOST)
-        for records in polled.values():
-            yield records
-        in_vain = 0 if polled else in_vain + 1
-        reading_on = [place for place in starts if place not in consumer.paused()]
-        positions = {place: await consumer.position(place) for place in reading_on}
-        at_end = all(at >= max(ends[place], consumer.highwater(place) or 0) for place, at in positions.items())
-        if at_end and (not polled or len(reading_on) < 2):
-            return
-    raise TimeoutError
 
 
 async def _from_end(
@@ -182,14 +112,14 @@ async def _one(consumer: AIOKafkaConsumer, wanted: LetterId) -> Stored:
     topic = dead_letters_topic(wanted.pipeline)
     place = TopicPartition(topic, wanted.partition)
     if place not in await places(consumer, topic):
-        raise LetterError(f"{wanted}: topic {topic} has no partition {wanted.partition}")
+        raise NotInLog(f"{wanted}: topic {topic} has no partition {wanted.partition}")
     first = (await consumer.beginning_offsets([place]))[place]
     if wanted.offset >= first:
         async for records in records_of(consumer, {place: wanted.offset}):
             if records[0].offset != wanted.offset:
                 break
             return _stored(wanted.pipeline, records[0])
-    raise LetterError(f"{wanted}: there is no such letter in {topic}, which keeps those from offset {first} on")
+    raise NotInLog(f"{wanted}: there is no such letter in {topic}, which keeps those from offset {first} on")
 
 
 def without_record(stored: Stored) -> Stored:

@@ -16,17 +16,16 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from alto_streams import topic_names
-from alto_streams.agents.letter_log import REMEDY, LetterError, LetterId, Stored, fetched, places, reading, records_of
+from alto_streams.agents.letter_log import LetterId, Stored, fetched
+from alto_streams.agents.log_range import REMEDY, NotInLog, reading
+from alto_streams.agents.request_log import request_of
 from alto_streams.parts import PartDown, bootstrap_servers, redacted
-from alto_streams.records import Poison, Request, decoder, encode
+from alto_streams.records import Poison, Request, encode
 from alto_streams.request_ids import created_ms, new_request_id
 from alto_streams.sender import Out
 from alto_streams.settings import Settings
 
-CLOCKS_APART_MS = 60_000  # how far a gateway's clock may be from its broker's
 ORIGINS = ("requests", "chunks", "work", "results")
-
-_decode = decoder(Request)
 
 
 class Redriven(NamedTuple):
@@ -51,7 +50,7 @@ async def redrive(config: Settings, ids: Sequence[LetterId]) -> AsyncIterator[Re
 
     Raises:
         PartDown: the broker does not answer.
-        LetterError: a letter is not there, or what it is about is not there any more.
+        NotInLog: a letter is not there, or what it is about is not there any more.
     """
     planned = await _planned(config, await fetched(config, list(dict.fromkeys(ids))))
     producer = AIOKafkaProducer(
@@ -71,7 +70,7 @@ async def redrive(config: Settings, ids: Sequence[LetterId]) -> AsyncIterator[Re
             past = old and not again and not out.topic.startswith("results.")
             yield Redriven(stored.id, where.topic, where.partition, where.offset, request, again, past)
     except MessageSizeTooLargeError as error:
-        raise LetterError(f"{stored.id}: {out.topic} takes no record of that size: {error}") from None
+        raise NotInLog(f"{stored.id}: {out.topic} takes no record of that size: {error}") from None
     except (KafkaError, OSError, TimeoutError) as error:
         detail = f"{type(error).__name__} while dead letters were sent again"
         raise PartDown("the broker", redacted(config.broker), detail, REMEDY) from error
@@ -102,16 +101,16 @@ async def _planned(config: Settings, letters: Sequence[Stored]) -> list[tuple[St
 def _refuse(stored: Stored) -> None:
     letter = stored.letter
     if not stored.readable:
-        raise LetterError(f"{stored.id}: {letter.cause}; nothing can be sent for it")
+        raise NotInLog(f"{stored.id}: {letter.cause}; nothing can be sent for it")
     if not letter.record and not letter.request:
-        raise LetterError(f"{stored.id}: it carries no record and names no request; nothing can be sent for it")
+        raise NotInLog(f"{stored.id}: it carries no record and names no request; nothing can be sent for it")
     try:
         created_ms(letter.request) if letter.request else None
     except Poison as error:
-        raise LetterError(f"{stored.id}: {error}") from None
+        raise NotInLog(f"{stored.id}: {error}") from None
     kind, _, rest = letter.topic.partition(".")
     if letter.record and (kind not in ORIGINS or rest.partition(".")[0] != stored.id.pipeline):
-        raise LetterError(f"{stored.id}: its record came from {letter.topic}, no topic of {stored.id.pipeline}")
+        raise NotInLog(f"{stored.id}: its record came from {letter.topic}, no topic of {stored.id.pipeline}")
 
 
 async def _request(consumer: AIOKafkaConsumer, stored: Stored, horizon_ms: int) -> Request:
@@ -120,42 +119,10 @@ async def _request(consumer: AIOKafkaConsumer, stored: Stored, horizon_ms: int) 
     found = await request_of(consumer, pipeline, wanted, horizon_ms)
     if found is not None:
         return found
-    raise LetterError(
+    raise NotInLog(
         f"{stored.id}: request {wanted} is not in {topic_names.requests_topic(pipeline)} any more, which keeps requests"
         " for its retention only; ask anew"
     )
-
-
-async def request_of(consumer: AIOKafkaConsumer, pipeline: str, wanted: str, horizon_ms: int) -> Request | None:
-    """The request with this id, if the log has it: looked for from when the id was made.
-
-    Raises:
-        LetterError: the pipeline has no topic for its requests.
-        Poison: this is no request's id.
-    """
-    made_ms, topic = created_ms(wanted), topic_names.requests_topic(pipeline)
-    partitions = await places(consumer, topic)
-    found = await consumer.offsets_for_times(dict.fromkeys(partitions, max(0, made_ms - CLOCKS_APART_MS)))
-    firsts = await consumer.beginning_offsets(partitions)
-    starts = {place: max(at.offset, firsts[place]) for place, at in found.items() if at is not None}
-    if starts:
-        async for records in records_of(consumer, starts):
-            for raw in records:
-                if raw.key is not None and raw.key != wanted.encode():
-                    continue
-                request = _read(raw.value)
-                if request is not None and request.id == wanted:
-                    return request
-            if records[-1].timestamp > made_ms + horizon_ms:  # a request that came so late was never begun
-                consumer.pause(*(place for place in starts if place.partition == records[-1].partition))
-    return None
-
-
-def _read(value: bytes | None) -> Request | None:
-    try:
-        return _decode(value or b"")
-    except Poison:
-        return None
 
 
 def _once_more(request: Request, new_id: str) -> Out:

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from alto_streams.agents.letter_log import LetterError, places, reading, records_of
-from alto_streams.agents.redrive import CLOCKS_APART_MS
+from alto_streams.agents.log_range import CLOCKS_APART_MS, NotInLog, places, reading, records_of, starts_since
 from alto_streams.recordings.format import MOST_BYTES, Became, Recorded, hash_of, one_line, ordered
 from alto_streams.records import Event, EventKind, Poison, Raw, Request, Status, decoder
 from alto_streams.request_ids import created_ms
@@ -58,7 +57,7 @@ async def requests_of(config: Settings, pipeline: str, start: Bound, stop: Bound
 
     Raises:
         PartDown: the broker does not answer.
-        LetterError: the pipeline has no topic for its requests, or they are more than memory should hold.
+        NotInLog: the pipeline has no topic for its requests, or they are more than memory should hold.
     """
     topic, found = requests_topic(pipeline), Found()
     async with reading(config, "requests were read") as consumer:
@@ -66,17 +65,16 @@ async def requests_of(config: Settings, pipeline: str, start: Bound, stop: Bound
         starts = await _starts(consumer, partitions, start, found)
         seen: dict[TopicPartition, int] = {}
         size = 0
-        if starts:
-            async with aclosing(_within(consumer, starts, start, stop)) as records:
-                async for place, raw in records:
-                    size += len(raw.value or b"")
-                    if size > MOST_BYTES:
-                        gib = MOST_BYTES >> 30
-                        raise LetterError(f"{topic}: over {gib} GiB of requests; record less of them at once")
-                    _add(found, raw)
-                    seen[place] = seen.get(place, 0) + 1
-                    if most is not None and seen[place] >= most:  # of one partition no more can be needed
-                        consumer.pause(place)
+        async with aclosing(_within(consumer, starts, start, stop)) as records:
+            async for place, raw in records:
+                size += len(raw.value or b"")
+                if size > MOST_BYTES:
+                    gib = MOST_BYTES >> 30
+                    raise NotInLog(f"{topic}: over {gib} GiB of requests; record less of them at once")
+                _add(found, raw)
+                seen[place] = seen.get(place, 0) + 1
+                if most is not None and seen[place] >= most:  # of one partition no more can be needed
+                    consumer.pause(place)
     _cut(found, most)
     return found
 
@@ -86,16 +84,14 @@ async def outcomes(config: Settings, pipeline: str, requests: list[Recorded]) ->
 
     Raises:
         PartDown: the broker does not answer.
-        LetterError: the pipeline has no topic for its results.
+        NotInLog: the pipeline has no topic for its results.
     """
     arrived = {each.id: each.at_ms for each in requests}
     found: dict[str, Became] = {}
-    since = Bound(at_ms=max(0, min(arrived.values()) - CLOCKS_APART_MS))
+    since = min(arrived.values()) - CLOCKS_APART_MS
     async with reading(config, "results were read") as consumer:
         partitions = await places(consumer, results_topic(pipeline))
-        starts = await _starts(consumer, partitions, since, Found())
-        if not starts:
-            return found
+        starts = await starts_since(consumer, partitions, since)
         async with aclosing(records_of(consumer, starts)) as batches:
             async for records in batches:
                 for raw in records:
@@ -107,14 +103,36 @@ async def outcomes(config: Settings, pipeline: str, requests: list[Recorded]) ->
     return found
 
 
+async def request_of(consumer: AIOKafkaConsumer, pipeline: str, wanted: str, horizon_ms: int) -> Request | None:
+    """The request with this id, if the log has it: looked for from when the id was made.
+
+    Raises:
+        NotInLog: the pipeline has no topic for its requests.
+        Poison: this is no request's id.
+    """
+    made_ms, topic = created_ms(wanted), requests_topic(pipeline)
+    partitions = await places(consumer, topic)
+    starts = await starts_since(consumer, partitions, made_ms - CLOCKS_APART_MS)
+    async with aclosing(records_of(consumer, starts)) as batches:
+        async for records in batches:
+            for raw in records:
+                if raw.key is not None and raw.key != wanted.encode():
+                    continue
+                request = _request(raw.value)
+                if request is not None and request.id == wanted:
+                    return request
+            if records[-1].timestamp > made_ms + horizon_ms:  # a request that came so late was never begun
+                consumer.pause(*(place for place in starts if place.partition == records[-1].partition))
+    return None
+
+
 async def _starts(
     consumer: AIOKafkaConsumer, partitions: list[TopicPartition], start: Bound, found: Found
 ) -> dict[TopicPartition, int]:
-    firsts = await consumer.beginning_offsets(partitions)
     if start.at_ms is not None:
-        at = await consumer.offsets_for_times(dict.fromkeys(partitions, start.at_ms))
-        starts = {place: max(each.offset, firsts[place]) for place, each in at.items() if each is not None}
+        starts = await starts_since(consumer, partitions, start.at_ms)
     else:
+        firsts = await consumer.beginning_offsets(partitions)
         wanted = {place: start.offset_of(place.partition) for place in partitions}
         starts = {place: max(offset or 0, firsts[place]) for place, offset in wanted.items()}
         found.gone |= {
@@ -194,3 +212,10 @@ class _Body(msgspec.Struct):
 def _became(event: Event, arrived_ms: int) -> Became:
     body = msgspec.json.decode(event.body, type=_Body)
     return Became(body.status, hash_of(body.result), (event.at_ms - arrived_ms) / 1000)
+
+
+def _request(value: bytes | None) -> Request | None:
+    try:
+        return _read_request(value or b"")
+    except Poison:
+        return None

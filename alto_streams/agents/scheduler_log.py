@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer
 from redis.exceptions import RedisError
 
-from alto_streams.agents.letter_log import places, reading, records_of
 from alto_streams.agents.lm_reports import load_client, now_ms, read_load
+from alto_streams.agents.log_range import places, reading, records_of, starts_since
 from alto_streams.agents.scheduler import LOST
 from alto_streams.parts import redacted
 from alto_streams.pipeline import Pipeline
@@ -50,7 +50,7 @@ async def known(config: Settings, pipelines: Sequence[Pipeline], models: Sequenc
 
     Raises:
         PartDown: the broker does not answer.
-        LetterError: a topic does not exist.
+        NotInLog: a topic does not exist.
     """
     course = downstream(*pipelines)
     statistics = Statistics(lost_s=LOST * config.session_timeout_s, course=course)
@@ -66,12 +66,10 @@ async def known(config: Settings, pipelines: Sequence[Pipeline], models: Sequenc
 
 async def _each(consumer: AIOKafkaConsumer, topic: str, take: Callable[[bytes], None], since_ms: int | None) -> None:
     partitions = await places(consumer, topic)
-    starts = await consumer.beginning_offsets(partitions)
-    if since_ms is not None:
-        at = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
-        starts = {place: max(each.offset, starts[place]) for place, each in at.items() if each is not None}
-    if not starts:
-        return
+    if since_ms is None:
+        starts = await consumer.beginning_offsets(partitions)
+    else:
+        starts = await starts_since(consumer, partitions, since_ms)
     async with aclosing(records_of(consumer, starts)) as batches:
         async for records in batches:
             for raw in records:

@@ -48,14 +48,14 @@ def read_log(reading: Coroutine[Any, Any, T]) -> T:
         CommandFailed: what is wanted is not there.
         PartDown: the broker does not answer.
     """
-    from alto_streams.agents.letter_log import LetterError
+    from alto_streams.agents.log_range import NotInLog
 
     kafka = logging.getLogger("aiokafka")
     level = kafka.level
     kafka.setLevel(logging.CRITICAL)  # what it has to say of a broker that does not answer is said by the error
     try:
         return asyncio.run(reading)
-    except LetterError as error:
+    except NotInLog as error:
         raise CommandFailed(str(error)) from None
     finally:
         kafka.setLevel(level)

@@ -16,7 +16,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
 from alto_streams.agents import letter_log, topic_admin
-from alto_streams.agents.letter_log import LetterError, LetterId, Stored
+from alto_streams.agents.letter_log import LetterId, Stored
+from alto_streams.agents.log_range import NotInLog, places, reading, records_of
 from alto_streams.agents.redrive import Redriven, redrive
 from alto_streams.local.ports import free_ports
 from alto_streams.parts import PartDown, bootstrap_servers
@@ -55,9 +56,9 @@ async def appending(broker: Server) -> AsyncIterator[Callable[..., Awaitable[Rec
 
 async def log_of(broker: Server, topic: str) -> list[Any]:
     """All records of a topic."""
-    async with letter_log.reading(Settings(broker=broker.url), "a test read them") as consumer:
-        starts = dict.fromkeys(await letter_log.places(consumer, topic), 0)
-        return [record async for records in letter_log.records_of(consumer, starts) for record in records]
+    async with reading(Settings(broker=broker.url), "a test read them") as consumer:
+        starts = dict.fromkeys(await places(consumer, topic), 0)
+        return [record async for records in records_of(consumer, starts) for record in records]
 
 
 async def some_pipeline(broker: Server) -> str:
@@ -72,10 +73,10 @@ async def some_pipeline(broker: Server) -> str:
 
 async def until_known(broker: Server, topic: str) -> None:
     """A broker may tell of a topic a moment after it was made."""
-    async with asyncio.timeout(LATE_S), letter_log.reading(Settings(broker=broker.url), "a test looked") as consumer:
+    async with asyncio.timeout(LATE_S), reading(Settings(broker=broker.url), "a test looked") as consumer:
         while True:
-            with contextlib.suppress(LetterError):
-                await letter_log.places(consumer, topic)
+            with contextlib.suppress(NotInLog):
+                await places(consumer, topic)
                 return
 
 
@@ -151,7 +152,7 @@ async def test_what_failed_in_a_request_is_asked_again_under_a_new_id(broker: Se
         for each in (asked[13], asked[13], asked[29], new_request_id()):
             letter = await append(f"dead-letters.{pipeline}", leaf(pipeline, each))
             ids.append(LetterId(pipeline, 0, letter.offset))
-    with pytest.raises(LetterError, match=rf"{ids[3]}: request .* is not in requests\.{pipeline} any more"):
+    with pytest.raises(NotInLog, match=rf"{ids[3]}: request .* is not in requests\.{pipeline} any more"):
         await redriven(config, *ids)
     assert len(await log_of(broker, f"requests.{pipeline}")) == 30, "nothing is sent if one of them cannot be"
     done = await redriven(config, *ids[:3])
@@ -178,13 +179,13 @@ async def test_what_cannot_be_sent_again_is_refused(broker: Server, tmp_path: Pa
     async with appending(broker) as append:
         for offset, (why, letter) in enumerate(refused.items()):
             await append(f"dead-letters.{pipeline}", letter)
-            with pytest.raises(LetterError, match=f"{pipeline}:0:{offset}: .*{why}"):
+            with pytest.raises(NotInLog, match=f"{pipeline}:0:{offset}: .*{why}"):
                 await redriven(config, LetterId(pipeline, 0, offset))
-    with pytest.raises(LetterError, match="there is no such letter"):
+    with pytest.raises(NotInLog, match="there is no such letter"):
         await redriven(config, LetterId(pipeline, 0, 99))
-    with pytest.raises(LetterError, match="has no partition 3"):
+    with pytest.raises(NotInLog, match="has no partition 3"):
         await redriven(config, LetterId(pipeline, 3, 0))
-    with pytest.raises(LetterError, match=r"topic dead-letters\.nobody does not exist.*topics apply"):
+    with pytest.raises(NotInLog, match=r"topic dead-letters\.nobody does not exist.*topics apply"):
         await newest(config, "nobody")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from alto_streams.agents.letter_log import LetterError
+from alto_streams.agents.log_range import NotInLog
 from alto_streams.agents.request_log import Bound, Found, outcomes, requests_of
 from alto_streams.local.ports import free_ports
 from alto_streams.parts import PartDown
@@ -110,11 +110,11 @@ async def test_what_became_of_requests_is_in_the_results(broker: Server, tmp_pat
 
 
 async def test_what_is_not_there_is_named(kafka: Server, tmp_path: Path) -> None:
-    with pytest.raises(LetterError, match=r"topic requests\.nobody does not exist.*topics apply"):
+    with pytest.raises(NotInLog, match=r"topic requests\.nobody does not exist.*topics apply"):
         await read(kafka, tmp_path, "nobody")
     name, _, _ = await some_requests(kafka, results=False)
     requests = (await read(kafka, tmp_path, name)).requests
-    with pytest.raises(LetterError, match=rf"topic results\.{name} does not exist"):
+    with pytest.raises(NotInLog, match=rf"topic results\.{name} does not exist"):
         await outcomes(settings_for(kafka.url, tmp_path), name, requests)
     nowhere = f"kafka://{HOST}:{free_ports(1)[0]}"
     with pytest.raises(PartDown, match=rf"{nowhere}: .*while requests were read.*ALTO_BROKER"):

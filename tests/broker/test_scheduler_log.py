@@ -13,7 +13,7 @@ from aiokafka.errors import TopicAlreadyExistsError
 from redis.asyncio import Redis
 
 from alto_streams.agents.dispatch_log import Course, course_of
-from alto_streams.agents.letter_log import LetterError
+from alto_streams.agents.log_range import NotInLog
 from alto_streams.agents.scheduler_log import Known, known
 from alto_streams.codec import encode
 from alto_streams.local.ports import free_ports
@@ -84,10 +84,10 @@ async def test_the_dispatches_of_a_request_are_found_among_others(broker: Server
 
 async def test_a_request_that_is_not_there_is_told_from_one_that_is_too_old(broker: Server, tmp_path: Path) -> None:
     name, config = await a_pipeline(broker, tmp_path)
-    with pytest.raises(LetterError, match=rf"there is no request .* in requests\.{name}; an id is what"):
+    with pytest.raises(NotInLog, match=rf"there is no request .* in requests\.{name}; an id is what"):
         await course(config, name, new_request_id())
     old = request_id_at(int((time.time() - 5 * 86_400) * 1000), 1)
-    with pytest.raises(LetterError, match=r"not in .* any more: it is 5\.0 days old"):
+    with pytest.raises(NotInLog, match=r"not in .* any more: it is 5\.0 days old"):
         await course(config, name, old)
     async with appending(broker) as append:  # its work items go a day after it came, and itself a little later
         await append(f"requests.{name}", Request(old, name, Raw(b"{}")), old)

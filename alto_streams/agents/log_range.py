@@ -1,0 +1,99 @@
+"""Reads stretches of the log apart from any group: from an offset or a time up to its present end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from alto_streams.parts import PartDown, bootstrap_servers, redacted
+from alto_streams.settings import Settings
+
+POLLED_MOST = 50  # records; each may be as large as a record may be
+PATIENCE_MS = 500
+FETCH_WAIT_MS = 100  # a fetch of the partition before holds up the next one's
+POLLS_IN_VAIN = 20
+CLOCKS_APART_MS = 60_000  # how far a gateway's clock may be from its broker's
+REMEDY = "start it (`alto-streams up`) or point ALTO_BROKER at it"
+
+
+class NotInLog(Exception):
+    """What is asked for is not in the log, or cannot be used from there. Names it, the reason, and what can be done."""
+
+
+@asynccontextmanager
+async def reading(config: Settings, doing: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer without a group.
+
+    Raises:
+        PartDown: the broker does not answer, while `doing`.
+    """
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers(config.broker),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+    )
+    try:
+        await consumer.start()
+        await asyncio.sleep(0)  # stopped before its tasks have begun, it would raise CancelledError
+        yield consumer
+    except (KafkaError, OSError, TimeoutError) as error:
+        detail = f"{type(error).__name__} while {doing}"
+        raise PartDown("the broker", redacted(config.broker), detail, REMEDY) from error
+    finally:
+        await consumer.stop()
+
+
+async def places(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    """The partitions of a topic. Asks for none by name: that makes the topic, on some brokers.
+
+    Raises:
+        NotInLog: there is no such topic.
+    """
+    partitions = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
+    if not partitions:
+        raise NotInLog(f"topic {topic} does not exist on this broker; create it with `alto-streams topics apply`")
+    return [TopicPartition(topic, each) for each in sorted(partitions)]
+
+
+async def starts_since(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], at_ms: int
+) -> dict[TopicPartition, int]:
+    """Of each partition that has records since then, the offset of the first one that it still keeps."""
+    found = await consumer.offsets_for_times(dict.fromkeys(partitions, max(0, at_ms)))
+    firsts = await consumer.beginning_offsets(partitions)
+    # Some brokers answer with an offset from before the beginning.
+    return {place: max(at.offset, firsts[place]) for place, at in found.items() if at is not None}
+
+
+async def records_of(consumer: AIOKafkaConsumer, starts: dict[TopicPartition, int]) -> AsyncGenerator[Any, None]:
+    """The records from these offsets up to the present ends, in batches of one partition.
+
+    A partition that the caller pauses is left alone. Some brokers tell their ends only with the records themselves.
+
+    Raises:
+        TimeoutError: nothing comes, though there is more.
+    """
+    if not starts:
+        return
+    consumer.assign(list(starts))
+    for place, offset in starts.items():
+        consumer.seek(place, offset)
+    ends, in_vain = await consumer.end_offsets(list(starts)), 0
+    while in_vain < POLLS_IN_VAIN:
+        polled = await consumer.getmany(timeout_ms=PATIENCE_MS, max_records=POLLED_MOST)
+        for records in polled.values():
+            yield records
+        in_vain = 0 if polled else in_vain + 1
+        reading_on = [place for place in starts if place not in consumer.paused()]
+        positions = {place: await consumer.position(place) for place in reading_on}
+        at_end = all(at >= max(ends[place], consumer.highwater(place) or 0) for place, at in positions.items())
+        if at_end and (not polled or len(reading_on) < 2):
+            return
+    raise TimeoutError
