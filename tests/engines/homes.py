@@ -35,6 +35,7 @@ class Homes:
     def __init__(self) -> None:
         self._runs: dict[tuple[str, int], dict[str, list[Chunk]]] = defaultdict(lambda: defaultdict(list))
         self.starts = 0
+        self.order = list[str]()  # of the calls that have text: their paths, as they began
 
     async def enqueue(
         self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None
@@ -43,6 +44,8 @@ class Homes:
         self.starts += isinstance(record, Start)
         if isinstance(record, Chunk):
             self._runs[record.path, record.attempt][record.run].append(record)
+            if record.text and record.path not in self.order:
+                self.order.append(record.path)
         done = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
@@ -52,9 +55,7 @@ class Homes:
 
     def begun(self) -> int:
         """How many calls have text."""
-        return len(
-            {path for (path, _), runs in self._runs.items() for run in runs.values() if any(c.text for c in run)}
-        )
+        return len(self.order)
 
     def agent(self, engine: Engine) -> LMAgent:
         """An LM worker's agent that appends here."""
