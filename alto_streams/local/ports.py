@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
 
 from alto_streams.settings import ConfigError
 
 LISTENING = "0A"
+RESERVE_S = 1.0
 FIRST, LAST = 10_000, 65_535  # below are the defaults of servers that may be started later
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _USUAL_EPHEMERAL = 32_768, LAST  # covers Linux's own and the BSDs'
@@ -21,28 +21,43 @@ class PortInUse(ConfigError):
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """`count` different ports that nothing listens on now.
+    """`count` different ports that nothing listens on now, and that no other call, of any process, gives for a minute.
 
     None of those that the machine gives to outgoing connections, if there are others: one of them could be a
-    connection's before its server has started, or while that is being restarted. Another server may still take one.
+    connection's before its server has started, or while that is being restarted.
 
     Raises:
         ConfigError: there are not as many.
     """
-    with ExitStack() as held:
-        ports: list[int] = []
-        for port in _candidates():
-            if len(ports) == count:
-                break
-            probe = held.enter_context(socket.socket())
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
+    ports: list[int] = []
+    for port in _candidates():
+        if len(ports) == count:
+            break
+        if _reserve(host, port):
             ports.append(port)
     if len(ports) < count:
         raise ConfigError(f"{host} has no {count} free ports between {FIRST} and {LAST}. Stop some of its servers.")
     return ports
+
+
+def _reserve(host: str, port: int) -> bool:
+    """Whether nobody has the port. If so, a connection is left at it that has just been closed.
+
+    While the system remembers that one, the port is free to what binds with SO_REUSEADDR or SO_REUSEPORT, as servers
+    do, and to nothing that binds as this does: several systems that start at the same time get different ports.
+    """
+    with socket.socket() as listener:
+        try:
+            listener.bind((host, port))
+            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # of the connection, too
+                listener.setsockopt(socket.SOL_SOCKET, option, 1)
+            listener.listen(1)
+            with socket.create_connection((host, port), RESERVE_S) as client:
+                listener.accept()[0].close()  # whoever closes first is remembered
+                client.recv(1)
+        except OSError:
+            return False
+    return True
 
 
 def _candidates() -> Iterable[int]:

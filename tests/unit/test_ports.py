@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -33,14 +36,24 @@ def test_where_connections_may_have_every_port_any_is_taken(ephemeral: Path) -> 
     assert len(set(ports.free_ports(3))) == 3
 
 
-def test_a_port_that_is_listened_on_is_left_out_and_too_few_are_an_error(
-    ephemeral: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken, free = ports.free_ports(2)
-    monkeypatch.setattr(ports, "_candidates", lambda: [taken, free])
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", taken))
-        server.listen()
-        assert ports.free_ports(1) == [free]
-        with pytest.raises(ConfigError, match="no 2 free ports"):
-            ports.free_ports(2)
+def test_a_port_that_is_listened_on_is_left_out_and_too_few_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    (taken,) = ports.free_ports(1)
+    with socket.create_server(("127.0.0.1", taken)):
+        monkeypatch.setattr(ports, "_candidates", lambda: [taken])
+        with pytest.raises(ConfigError, match="no 1 free ports"):
+            ports.free_ports(1)
+
+
+ASK = "from alto_streams.local import ports; ports._candidates = lambda: {}; print(*ports.free_ports(3))"
+
+
+def test_what_was_given_is_given_to_no_other_process_and_can_be_listened_on() -> None:
+    first, last = ports.FIRST, ports.LAST
+    given = ports.free_ports(3)
+    ask = ASK.format(f"[*{given}, *range({first}, {last})]")
+    told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+    assert len(told) == 3
+    assert not {*map(int, told)} & {*given}
+    with ExitStack() as stack:
+        for port in given:
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
