@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import faust
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from alto_streams.local import ping
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import Settings
 from alto_streams.worker import faust_options, new_app
 
 SESSION_S, HEARTBEAT_S = 6.0, 0.5
+REGISTERED_S = 60.0
 KINDS = pytest.mark.parametrize("kind", ["stock", "ours"])
 _numbers = itertools.count()
 
@@ -51,7 +54,22 @@ def agent(app: Any, topic: str) -> Callable[[Callable[[Any], Awaitable[None]]], 
 
 
 async def create_topics(url: str, partitions: int, *names: str, **configs: str) -> None:
-    """Creates topics and returns when the broker knows them."""
+    """Creates topics and returns when the broker knows them.
+
+    A broker that stood still for longer than its session answers for a moment that there is none.
+    """
+    host, port = bootstrap_servers(url)[0].rsplit(":", 1)
+    end = time.monotonic() + REGISTERED_S
+    while True:
+        assert await asyncio.to_thread(ping.wait_until, partial(ping.kafka_answers, host, int(port)), REGISTERED_S)
+        try:
+            return await _create_topics(url, partitions, names, configs)
+        except AttributeError:  # what aiokafka makes of it
+            if time.monotonic() > end:
+                raise
+
+
+async def _create_topics(url: str, partitions: int, names: tuple[str, ...], configs: dict[str, str]) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers(url))
     await admin.start()
     try:

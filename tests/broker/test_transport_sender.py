@@ -103,7 +103,7 @@ async def test_a_broker_without_producer_ids_is_used_all_the_same(tansu: Server)
 async def test_a_worker_that_has_lost_its_session_produces_nothing(kind: str, kafka: Server, tmp_path: Path) -> None:
     app_id, topic = unique("fenced"), unique("fenced-src")
     await create_topics(kafka.url, 1, topic)
-    settings = settings_for(kafka.url, tmp_path, session_timeout_s=3.0, heartbeat_s=0.2)
+    settings = settings_for(kafka.url, tmp_path, session_timeout_s=1.5, heartbeat_s=0.2)
     app = make_app(kind, app_id, settings, producer_request_timeout=30.0)
 
     @agent(app, topic)
@@ -123,7 +123,7 @@ async def test_a_worker_that_has_lost_its_session_produces_nothing(kind: str, ka
                 with pytest.raises(Fenced):
                     await held  # nor is what it was still trying to send
             else:
-                await asyncio.wait([held], timeout=3.3)
+                await asyncio.wait([held], timeout=1.8)
                 assert not held.done()
         if kind == "stock":
             assert (await held).offset == 1, "stock Faust writes as soon as it can, whoever owns its partitions by then"
