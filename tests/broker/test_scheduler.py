@@ -246,7 +246,8 @@ async def test_noise_makes_no_plan_and_a_shift_that_lasts_makes_one_and_one_reba
     before = len(judges.assigned())
     making = asyncio.create_task(calls.go_on())
     try:
-        with process("scheduler", ["worker", "--scheduler"], tmp_path, environment(kafka, tmp_path)) as scheduler:
+        env = environment(kafka, tmp_path) | {"ALTO_WORKER_PORT": str(free_ports(1)[0])}
+        with process("scheduler", ["worker", "--scheduler"], tmp_path, env) as scheduler:
             await until(lambda: MODEL in judges.feed.forecasts, "a forecast", START_S)
             await asyncio.sleep(NOISE_S)
             assert (judges.version, judges.assigned()[before:]) == (known, []), scheduler.said()

@@ -14,6 +14,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.assignor.partition_assignor import PartitionAssignor
 
+from alto_streams.local.ports import free_ports
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import ConfigError
 from alto_streams.transport import Consumer
@@ -178,7 +179,7 @@ async def test_a_worker_that_has_not_connected_yet_owns_nothing(tmp_path: Path) 
 async def test_metrics_are_served_and_a_taken_port_is_named(kafka: Server, tmp_path: Path) -> None:
     app_id, topic = unique("metrics"), unique("metrics-src")
     await create_topics(kafka.url, 1, topic)
-    app = new_app(app_id, settings_for(kafka.url, tmp_path))
+    app = new_app(app_id, settings_for(kafka.url, tmp_path, worker_port=free_ports(1)[0]))
     idle_agent(app, topic)
     await app.on_started_init_web_server()
     async with running(app):

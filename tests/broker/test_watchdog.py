@@ -36,12 +36,18 @@ SOON = {
 }
 
 
+def own_port() -> dict[str, str]:
+    """A worker takes any port by itself, which a connection may have before it listens there."""
+    return {"ALTO_WORKER_PORT": str(free_ports(1)[0])}
+
+
 class Worker:
     """A process of `stalling_worker`."""
 
     def __init__(self, stalls: str, topic: str, broker: Server, folder: Path) -> None:
         self.group, self.log = f"{topic}-{stalls}", folder / f"{stalls}.log"
         more = {"ALTO_BROKER": broker.url, "ALTO_VAR": str(folder / stalls), "STALLS": stalls, "TOPIC": topic, **SOON}
+        more |= own_port()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "faust", "-A", "tests.broker.stalling_worker", "worker"],
@@ -135,8 +141,8 @@ async def test_a_worker_that_waits_for_its_engine_or_for_redis_is_left_alone(kaf
     await append(kafka, "work.factcheck.claims", encode(work))
     await append(kafka, "results.factcheck", encode(event))
     with (
-        process("judge", ["worker", "--model", "judge"], tmp_path, env) as judge,
-        process("egress", ["worker", "--egress"], tmp_path, env) as egress,
+        process("judge", ["worker", "--model", "judge"], tmp_path, env | own_port()) as judge,
+        process("egress", ["worker", "--egress"], tmp_path, env | own_port()) as egress,
     ):
         for started, part in ((judge, engine), (egress, redis)):
             waits = "is left alone, for it waits: "
