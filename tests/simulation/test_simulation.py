@@ -25,7 +25,7 @@ def seeds() -> list[int]:
     return [int(chosen)] if chosen else list(range(SEEDS))
 
 
-@pytest.mark.timeout(0 if SEEDS > 1_000 else 240)
+@pytest.mark.timeout(0 if SEEDS > 1_000 else 600)
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_happens(kind: str) -> None:
     for seed in seeds():

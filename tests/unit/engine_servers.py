@@ -225,5 +225,5 @@ async def local_process(*arguments: str) -> AsyncIterator[tuple[str, asyncio.sub
     finally:
         if process.returncode is None:
             process.terminate()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await process.wait()

@@ -128,7 +128,7 @@ async def test_a_server_of_the_plain_dialect_is_refused_before_it_is_called() ->
 async def test_an_engine_that_comes_later_is_checked_then() -> None:
     engine = Able()
     engine.away = 2
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with pytest.raises(ConfigError, match=r"factcheck\.claims needs continues"):
             await until_checked(engine, "judge", examples_of(JUDGED))
     assert engine.away == 0

@@ -58,7 +58,7 @@ async def aborted(served: OpenAIEngine, work: Work, slots: Slots) -> None:
     control = ControlLog(none, [], 600.0)  # type: ignore[arg-type]
     agent = LMAgent(served, control, Log())
     run = asyncio.create_task(agent.handle(work, "factcheck"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await slots.busy():  # noqa: ASYNC110 - the engine is another process
             await asyncio.sleep(0.001)
         agent.on_over(Ended("r", "answer", "0", 1))

@@ -144,9 +144,9 @@ async def test_a_core_ends_with_the_worker_that_was_killed(tmp_path: Path, start
         assert _is_running(core)
         assert (core == group) == ends  # what asks the worker's group to end does not ask it
         worker.kill()
-        await until(lambda: not _is_running(worker.pid), "the worker has ended", 10)
+        await until(lambda: not _is_running(worker.pid), "the worker has ended")
         if ends:
-            await until(lambda: not _is_running(core), "the core has ended", 10)
+            await until(lambda: not _is_running(core), "the core has ended")
         assert _is_running(core) != ends  # that of somebody else is left alone
     finally:
         if _is_running(core):

@@ -27,8 +27,8 @@ async def children(tmp_path: Path) -> AsyncIterator[Children]:
 async def test_a_fork_runs_its_command_and_ends_with_its_code(children: Children) -> None:
     version = await children.start("version", [*COMMAND, "--version"], {})
     wrong = await children.start("wrong", [*COMMAND, "worker", "nonsense"], {})
-    assert await asyncio.wait_for(children.reap(version), 30) == 0
-    assert await asyncio.wait_for(children.reap(wrong), 30) == 2
+    assert await asyncio.wait_for(children.reap(version), 120) == 0
+    assert await asyncio.wait_for(children.reap(wrong), 120) == 2
     assert version.tail() == f"alto-streams {__version__}"
     assert "no stage 'nonsense'" in wrong.tail()
 
@@ -36,8 +36,8 @@ async def test_a_fork_runs_its_command_and_ends_with_its_code(children: Children
 async def test_each_fork_has_the_environment_it_was_given(children: Children) -> None:
     bad = await children.start("bad", [*COMMAND, "worker", "claims"], {"ALTO_ENGINE_SLOTS": "many"})
     good = await children.start("good", [*COMMAND, "--version"], {})
-    assert await asyncio.wait_for(children.reap(bad), 30) == 2
-    assert await asyncio.wait_for(children.reap(good), 30) == 0
+    assert await asyncio.wait_for(children.reap(bad), 120) == 2
+    assert await asyncio.wait_for(children.reap(good), 120) == 0
     assert "ALTO_ENGINE_SLOTS" in bad.tail()
 
 
@@ -47,7 +47,7 @@ async def test_a_fork_leads_a_group_that_ends_with_it(children: Children) -> Non
     waiting = await children.start("waiting", [*COMMAND, "worker", "--egress"], env)
     assert os.getpgid(waiting.pid) == waiting.pid
     waiting.kill()
-    assert await asyncio.wait_for(children.reap(waiting), 30) == -signal.SIGKILL
+    assert await asyncio.wait_for(children.reap(waiting), 120) == -signal.SIGKILL
     assert not guard.signal_group(waiting.pid, 0)
 
 
@@ -57,6 +57,6 @@ async def test_forks_of_a_nursery_that_was_killed_count_as_killed(children: Chil
     nursery = children._nursery._process
     assert nursery is not None
     nursery.kill()
-    assert await asyncio.wait_for(children.reap(orphan), 30) == -signal.SIGKILL
+    assert await asyncio.wait_for(children.reap(orphan), 120) == -signal.SIGKILL
     with pytest.raises(OSError, match="died"):
         await children.start("next", [*COMMAND, "--version"], {})

@@ -29,7 +29,7 @@ async def test_a_stop_does_not_wait_for_a_broker_that_is_away(app: App, caplog: 
         await asyncio.Event().wait()
 
     app.hold(HOME, {0: 7, 1: None}.get, never)
-    await asyncio.wait_for(app.settle(), 5)
+    await asyncio.wait_for(app.settle(), 60)
     assert (
         f"settling: rows were not stored within 0 s; given up, for the next owner to work on again: {HOME}-0 from 7"
         in (caplog.text)

@@ -63,7 +63,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-async def until(check: Callable[[], bool], timeout_s: float = 20.0) -> None:
+async def until(check: Callable[[], bool], timeout_s: float = 60.0) -> None:
     assert await asyncio.to_thread(ping.wait_until, check, timeout_s)
 
 
@@ -130,7 +130,7 @@ async def test_a_restart_that_does_not_get_ready_is_tried_again(tmp_path: Path) 
     slow = tmp_path / "slow"
     command = f"test -e {slow} && rm {slow} && exec sleep 100; touch {tmp_path}/up; exec sleep 100"
     up = tmp_path / "up"
-    part = Part("worker", ["/bin/sh", "-c", command], up.exists, start_s=2.0)
+    part = Part("worker", ["/bin/sh", "-c", command], up.exists, start_s=5.0)
     async with Supervisor([part], tmp_path, lambda _, state, __: told.append(state)) as supervisor:
         up.unlink()
         slow.touch()
@@ -235,7 +235,7 @@ def test_nothing_outlives_its_parent(tmp_path: Path, number: signal.Signals) -> 
         said = parent.stdout.read()
     if number is not signal.SIGKILL:
         assert (parent.returncode, said) == (128 + number, f"ended by {number.name}\n")
-    assert ping.wait_until(lambda: all(map(is_gone, pids)), 20)
+    assert ping.wait_until(lambda: all(map(is_gone, pids)), 60)
 
 
 def test_a_port_in_use_names_port_owner_and_setting() -> None:
@@ -243,7 +243,7 @@ def test_a_port_in_use_names_port_owner_and_setting() -> None:
     check_free("The gateway", "127.0.0.1", port, "ALTO_GATEWAY_PORT")
     with subprocess.Popen([sys.executable, "-S", "-c", SERVE, str(port)], stdout=subprocess.DEVNULL) as other:
         try:
-            assert ping.wait_until(lambda: ping.http_answers("127.0.0.1", port, "/"), 20)
+            assert ping.wait_until(lambda: ping.http_answers("127.0.0.1", port, "/"), 60)
             with pytest.raises(PortInUse) as told:
                 check_free("The gateway", "127.0.0.1", port, "ALTO_GATEWAY_PORT")
         finally:

@@ -74,7 +74,7 @@ def simulated(folder: Path, file: str, out: str, *more: str, hash_seed: str = "0
         env=env | {"ALTO_PIPELINES": "pages", "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == code, done.stderr
     return (folder / out).read_bytes()
