@@ -26,7 +26,7 @@ from alto_streams.records import Call
 
 ROWS = Path(__file__).parents[3] / "shared" / "data" / "knowledge_qa.jsonl"
 COMMAND = [sys.executable, "-m", "alto_streams"]
-START_S, RUN_S, STOP_S = 100.0, 100.0, 30.0
+START_S, RUN_S, STOP_S = 100.0, 200.0, 60.0
 
 Row = dict[str, Any]
 

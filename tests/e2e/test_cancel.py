@@ -57,21 +57,23 @@ def test_asking_stops_at_the_first_false_claim(system: System) -> None:
 
 
 async def test_a_cancelled_claim_is_in_no_report(system: System) -> None:
-    """The rest of the request goes on, and ends well."""
-    transcript = Transcript()
+    """The rest of the request goes on, and ends well. A claim may have been judged before its cancel comes."""
+    transcript, path = Transcript(), ""
     async with Client([system.gateway]) as client:
         request = await client.submit(ASKED.pipeline, ASKED.input)
         async for event in client.events(request):
             transcript.hear(event, 0.0)
-            if event.kind is EventKind.ITEM and (event.stage, event.path) == ("claims", "2/0"):
-                await client.cancel(request, stage="claims", path="2/0")
-                await client.cancel(request, stage="claims", path="2/0")  # says nothing new
+            is_late = not path or any(item.path.startswith(path) for item in transcript.of("verdict"))
+            if event.kind is EventKind.ITEM and event.stage == "claims" and is_late:
+                path = event.path
+                await client.cancel(request, stage="claims", path=path)
+                await client.cancel(request, stage="claims", path=path)  # says nothing new
     assert (transcript.status, transcript.early) == ("ok", False)
-    cancelled = transcript.items["claims", "2/0"]
+    cancelled = transcript.items["claims", path]
     assert (cancelled.status, cancelled.cause) == ("cancelled", "cancelled by the client")
     kept = [claim["claim"] for claim in ROW["claims"] if claim["claim"] != cancelled.value["claim"]]  # type: ignore[index]
     assert [each["claim"] for each in transcript.result["claims"]] == kept
-    assert not [item for item in transcript.of("verdict") if item.path.startswith("2/0")]
+    assert not [item for item in transcript.of("verdict") if item.path.startswith(path)]
 
 
 async def test_a_request_is_cancelled_by_a_command(system: System) -> None:

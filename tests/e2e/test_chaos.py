@@ -16,7 +16,6 @@ SHORT = Options(
 )
 
 
-@pytest.mark.timeout(180)
 async def test_clients_notice_a_pause_and_nothing_else(tmp_path: Path) -> None:
     """A seed of its own each time would find more; a failure must be had again, so it is always the same."""
     if not ROWS.exists():

@@ -21,7 +21,7 @@ from alto_streams.local.ports import free_ports
 
 ROWS = Path(__file__).parents[3] / "shared" / "data" / "knowledge_qa.jsonl"
 COMMAND = [sys.executable, "-m", "alto_streams"]
-START_S, ASK_S = 100.0, 60.0
+START_S, ASK_S = 100.0, 200.0
 
 
 @dataclass
@@ -71,7 +71,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         assert broker, said.read_text()
         yield Running(process, f"http://127.0.0.1:{port}", broker[1], folder)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0, said.read_text()
+        assert process.wait(60) == 0, said.read_text()
         assert said.read_text().endswith("stopping ...\nstopped\n")
         assert "Traceback" not in said.read_text()
     finally:

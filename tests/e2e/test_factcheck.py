@@ -95,7 +95,7 @@ async def dead_letters(broker: str) -> list[DeadLetter]:
     given = {"fetch_max_wait_ms": 50, "auto_offset_reset": "earliest"}
     async with AIOKafkaConsumer(bootstrap_servers=broker, **given) as consumer:
         consumer.assign([place])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             end = (await consumer.end_offsets([place]))[place]
             while await consumer.position(place) < end:
                 for records in (await consumer.getmany(timeout_ms=200)).values():

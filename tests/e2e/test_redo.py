@@ -62,7 +62,7 @@ async def events(url: str, after_ms: int) -> list[Event]:
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
         for place in places:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while await consumer.position(place) < ends[place]:
                     for records in (await consumer.getmany(place, timeout_ms=200)).values():
                         for record in records:

@@ -32,11 +32,11 @@ def wait_ready(worker: Process, port: int) -> None:
 
 
 def wait_logged(log: Path, text: str) -> None:
-    wait_for(lambda: text in log.read_text(), log.read_text, 30.0)
+    wait_for(lambda: log.exists() and text in log.read_text(), lambda: log.read_text() if log.exists() else f"no {log}")
 
 
 def broker_health(gateway_port: int) -> dict[str, Any]:
-    answer: dict[str, Any] = httpx.get(f"http://{HOST}:{gateway_port}/healthz").json()["parts"]["broker"]
+    answer: dict[str, Any] = httpx.get(f"http://{HOST}:{gateway_port}/healthz", timeout=60).json()["parts"]["broker"]
     return answer
 
 
@@ -98,7 +98,7 @@ async def test_what_is_accepted_waits_for_redis_and_the_engine(tmp_path: Path) -
             for part, address in (("lm-chat", f"engine http://{HOST}:{engine}/v1"), ("egress", f"{HOST}:{redis.port}")):
                 await asyncio.to_thread(wait_logged, tmp_path / "var" / "logs" / f"{part}.log", address)
             await asyncio.to_thread(redis.start)
-            async with serving(FakeVllm(text=str(ROW["response"])).app(), engine), asyncio.timeout(60):
+            async with serving(FakeVllm(text=str(ROW["response"])).app(), engine), asyncio.timeout(100):
                 events = [event async for event in client.events(request)]
         assert events[-1].kind is EventKind.DONE
         assert events[-1].body["status"] == "ok"
