@@ -1,8 +1,9 @@
 """Everything that must hold: `python tools/check.py lint` or `all`. Goes on after a failure, then fails.
 
 The tests on real servers mostly wait (for sessions to end, for workers to come back), so all that only computes runs
-beside them, at a low priority: servers that are late would fail tests for nothing. What the tests on servers say is
-shown once the rest is over. Each step is timed, and the whole of it: whoever waits should see where the time goes.
+beside them, at a low priority: servers that are late would fail tests for nothing. The last steps are left to whichever
+of the two is done first. What the tests on servers say is shown once the rest is over. Each step is timed, and the
+whole of it: whoever waits should see where the time goes.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
@@ -28,8 +30,13 @@ LINT: dict[str, list[Path | str]] = {
     "types": [BIN / "mypy", "--strict", "-p", "alto_streams", "-p", "loadtest"],
     "import contracts": [BIN / "lint-imports"],
 }
-# The layers of a step share one run of pytest, and so its servers.
-TESTS = {"tests": ("unit", "engines", "properties", "simulation", "gateway"), "tests on servers": ("broker", "e2e")}
+# The layers and files of a step share one run of pytest, and so its servers.
+TESTS = {
+    "tests": ("unit", "engines", "properties", "simulation", "gateway"),
+    "tests on servers": ("broker", "e2e"),
+    "local model": ("e2e/test_local_model.py",),
+    "commands": ("e2e/test_cli.py", "e2e/test_joins.py"),
+}
 ASIDE: list[Path | str] = ["nice", "-n", "10"]
 LOOK_S = 0.2
 
@@ -44,28 +51,29 @@ class Step:
 
 
 def run(name: str, command: list[Path | str], out: IO[bytes] | None = None) -> Step:
-    """Runs it to its end, without standard input; what it says goes to `out`, or where this program's output goes."""
-    began = time.monotonic()
+    """Runs it to its end, without standard input.
+
+    What it says, below its name, goes to `out`, or where this program's output goes.
+    """
+    began, shown = time.monotonic(), out or sys.stdout.buffer
+    shown.write(f"\n===== {name} =====\n".encode())
+    shown.flush()
     done = subprocess.run(  # noqa: S603
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT if out else None, check=False
     )
     return Step(name, done.returncode == 0, time.monotonic() - began)
 
 
-def in_turn(commands: dict[str, list[Path | str]]) -> list[Step]:
-    """One after the other, each below its name."""
-    steps = []
-    for name, command in commands.items():
-        print(f"\n===== {name} =====", flush=True)
-        steps.append(run(name, command))
-    return steps
-
-
 def pytest(name: str, folder: Path) -> list[Path | str]:
-    """The tests of a step in one run, which leaves its results in the folder; for each run a cache of its own."""
-    present = [f"tests/{layer}" for layer in TESTS[name] if list((ROOT / "tests" / layer).glob("test_*.py"))]
+    """The tests of a step in one run, which leaves its results in the folder; for each run a cache of its own.
+
+    A file that another step names is not run with its layer.
+    """
+    files = {place for places in TESTS.values() for place in places if place.endswith(".py")}
+    others = [f"--ignore=tests/{place}" for place in sorted(files - set(TESTS[name]))]
     own = [f"--junit-xml={folder / name}.xml", "-o", f"cache_dir=.pytest_cache/{name.replace(' ', '-')}"]
-    return [BIN / "python", "-m", "pytest", "-q", "--durations=10", *own, *present]
+    chosen = [f"tests/{place}" for place in TESTS[name]]
+    return [BIN / "python", "-m", "pytest", "-q", "--durations=10", *own, *others, *chosen]
 
 
 def show(path: Path, is_over: Callable[[], bool]) -> None:
@@ -81,15 +89,27 @@ def show(path: Path, is_over: Callable[[], bool]) -> None:
 
 
 def everything(folder: Path) -> list[Step]:
-    """The checks of the text and the tests that need no patience, beside the tests on servers."""
-    first, waiting = TESTS
-    path = folder / "said"
+    """The checks of the text and the tests that need no patience, beside the tests on servers; then what is left."""
+    first, waiting, *rest = TESTS
+    left, path = deque(rest), folder / "said"
+
+    def taken() -> Iterator[tuple[str, list[Path | str]]]:
+        while True:
+            try:
+                name = left.popleft()
+            except IndexError:
+                return
+            yield name, pytest(name, folder)
+
+    def on_servers(out: IO[bytes]) -> list[Step]:
+        return [run(name, command, out) for name, command in chain([(waiting, pytest(waiting, folder))], taken())]
+
     with path.open("wb") as out, ThreadPoolExecutor(1) as pool:
-        beside: Future[Step] = pool.submit(run, waiting, pytest(waiting, folder), out)
-        steps = in_turn({name: [*ASIDE, *command] for name, command in {**LINT, first: pytest(first, folder)}.items()})
-        print(f"\n===== {waiting} =====", flush=True)
+        beside: Future[list[Step]] = pool.submit(on_servers, out)
+        own = chain(LINT.items(), [(first, pytest(first, folder))], taken())
+        steps = [run(name, [*ASIDE, *command]) for name, command in own]
         show(path, beside.done)
-        return [*steps, beside.result()]
+        return [*steps, *beside.result()]
 
 
 def results(folder: Path) -> Iterator[tuple[str, str]]:
@@ -105,7 +125,7 @@ def main(which: str) -> int:
     """0 if every step passed."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        steps = in_turn(LINT) if which == "lint" else everything(Path(folder))
+        steps = [run(*each) for each in LINT.items()] if which == "lint" else everything(Path(folder))
         found = list(results(Path(folder)))
     print("\n===== times =====")
     for step in steps:
