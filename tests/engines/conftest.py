@@ -25,8 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-            made_for = getattr(item, "callspec", None)
-            if made_for and made_for.params.get("_server") == "vllm":  # it has warnings of its own, and loads for long
+            if "vllm" in NAMES:  # it loads for long, and has warnings of its own, wherever what it left is collected
                 item.add_marker(pytest.mark.filterwarnings("default"))
                 item.add_marker(pytest.mark.timeout(1500))
 
