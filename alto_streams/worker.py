@@ -24,6 +24,7 @@ from alto_streams.fence import Fence
 from alto_streams.parts import bootstrap_servers
 from alto_streams.sender import Sender
 from alto_streams.settings import ConfigError, Settings
+from alto_streams.tcp_ports import check_free, free_ports
 from alto_streams.transport import Transport
 from alto_streams.watch import Watch
 
@@ -246,16 +247,11 @@ def log_config() -> dict[str, Any]:
 
 
 def _usable_port(host: str, port: int) -> int:
-    # Assignments are keyed by the worker's URL, so the port must be known before the app is made.
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigError(
-                f"the worker cannot listen on {host}:{port}: {error.strerror}; set ALTO_WORKER_PORT to another, or 0"
-            ) from None
-        return int(probe.getsockname()[1])
+    """Assignments are keyed by the worker's URL, so the port must be known before the app is made."""
+    if not port:
+        return free_ports(1, host)[0]
+    check_free("The worker", host, port, "ALTO_WORKER_PORT")
+    return port
 
 
 def _own_name(host: str) -> str:

@@ -24,9 +24,9 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from alto_streams.local import ping
-from alto_streams.local.ports import free_ports
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import Settings, settings
+from alto_streams.tcp_ports import free_ports
 from alto_streams.worker import App, new_app
 from loadtest.kafka import Kafka, kafka_version
 from loadtest.machine import ROOT, commit, machine

@@ -89,10 +89,10 @@ async def _check(name: str, card: Card, config: Settings) -> list[Finding]:
 async def _local(name: str, card: Card, config: Settings) -> AsyncIterator[Settings]:
     """The settings with the address of the local engine, which runs as long as this does if the card needs it."""
     from alto_streams.local import servers
-    from alto_streams.local.ports import free_ports
     from alto_streams.local.signals import ends_on_signals
     from alto_streams.local.supervisor import Supervisor
     from alto_streams.models.cards import LOCAL
+    from alto_streams.tcp_ports import free_ports
 
     if card.engine != LOCAL or "local_engine" in config.model_fields_set:
         yield config

@@ -9,13 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from alto_streams.local import ping
-from alto_streams.local.ports import check_free
 from alto_streams.local.supervisor import Part
 from alto_streams.models.cards import Card
 from alto_streams.models.local import MODEL_NAME
 from alto_streams.models.registry import slots_of
 from alto_streams.parts import redacted
 from alto_streams.settings import ConfigError, Settings
+from alto_streams.tcp_ports import check_free
 
 EXTRA = "install it with: pip install 'alto-streams[local]'"
 

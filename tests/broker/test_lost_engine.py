@@ -14,11 +14,11 @@ from redis.asyncio import Redis
 from alto_streams.agents.lm_reports import read_load
 from alto_streams.agents.plan_feed import PlanFeed
 from alto_streams.local.cluster import environment
-from alto_streams.local.ports import free_ports
 from alto_streams.parts import bootstrap_servers
 from alto_streams.records import encode
 from alto_streams.redis_keys import load_key
 from alto_streams.scheduling import Load, Plan
+from alto_streams.tcp_ports import free_ports
 from alto_streams.topic_names import plan_key, plans_topic
 from loadtest.drive import offer
 from loadtest.kafka import Unavailable
@@ -33,7 +33,7 @@ PIPELINE, MODEL = "loadtest.reference.pipeline", "lm"
 SESSION_S = 6.0
 RATE, COUNT = 1.5, 15  # requests a second, of some ten calls each: all three engines have work meanwhile
 START_S = 90.0
-BUSY_S = 3.0  # later than the group finds out: what a busy machine may add to a plan that comes before that
+BUSY_S = 3.0  # after the session; on an idle machine it is within 1 s (docs/performance.md)
 
 
 async def test_a_lost_engine_is_planned_away_in_time_and_no_request_is_lost(

@@ -26,11 +26,11 @@ from faust.assignor.client_assignment import ClientMetadata
 
 from alto_streams.agents import topic_admin
 from alto_streams.agents.plan_feed import PlanFeed
-from alto_streams.local.ports import free_ports
 from alto_streams.parts import bootstrap_servers
 from alto_streams.records import encode
 from alto_streams.scheduling import ClassReport, EngineReport, Plan
 from alto_streams.settings import Settings
+from alto_streams.tcp_ports import free_ports
 from alto_streams.topic_names import class_of, engines_topic, model_app, plan_key, plans_topic
 from alto_streams.topics import load_topics
 from tests.broker.brokers import HOST, Server

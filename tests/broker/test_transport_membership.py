@@ -14,9 +14,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.assignor.partition_assignor import PartitionAssignor
 
-from alto_streams.local.ports import free_ports
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import ConfigError
+from alto_streams.tcp_ports import free_ports
 from alto_streams.transport import Consumer
 from alto_streams.worker import new_app
 from tests.broker.brokers import Server, Tansu
@@ -187,5 +187,5 @@ async def test_metrics_are_served_and_a_taken_port_is_named(kafka: Server, tmp_p
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             assert response.status == 200
             assert "alto_" in await response.text()
-        with pytest.raises(ConfigError, match=rf"127\.0\.0\.1:{app.conf.web_port}.*ALTO_WORKER_PORT"):
+        with pytest.raises(ConfigError, match=rf"port {app.conf.web_port} on 127\.0\.0\.1 is in use.*ALTO_WORKER_PORT"):
             new_app(unique("taken"), settings_for(kafka.url, tmp_path, worker_port=app.conf.web_port))

@@ -46,7 +46,7 @@ def _reserve(host: str, port: int) -> bool:
     While the system remembers that one, the port is free to what binds with SO_REUSEADDR or SO_REUSEPORT, as servers
     do, and to nothing that binds as this does: several systems that start at the same time get different ports.
     """
-    with socket.socket() as listener:
+    with socket.socket(_family(host)) as listener:
         try:
             listener.bind((host, port))
             for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # of the connection, too
@@ -58,6 +58,10 @@ def _reserve(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _candidates() -> Iterable[int]:
@@ -79,7 +83,7 @@ def check_free(part: str, host: str, port: int, setting: str) -> None:
         PortInUse: something else does; `setting` is the environment variable that moves the part.
         ConfigError: the address cannot be bound at all (not of this machine, or a privileged port).
     """
-    with socket.socket() as probe:
+    with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
