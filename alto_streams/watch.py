@@ -109,7 +109,7 @@ class Watch:
         moved = (
             consumer.finished_count,
             self._app.consumer_generation_id,
-            sum(list(self._recovery.active_offsets.values())),
+            sum(offset or 0 for offset in list(self._recovery.active_offsets.values())),  # None: not known yet
             self.moves(),
         )
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,6 +100,16 @@ def test_what_it_waits_for_is_told() -> None:
     told = [dog.look(each).excused for each in history(3, lag=1, excuse="engine x: cannot be reached")]
     assert told[1:] == ["engine x: cannot be reached"] * 2
     assert dog.look(Sample(30.0, (5,), None, excuse="the broker")).excused == "the broker"
+
+
+async def test_a_recovery_whose_offsets_are_not_known_yet_is_looked_at() -> None:
+    gate = SimpleNamespace(position=lambda tp: None, unfinished=lambda: 2)
+    consumer = SimpleNamespace(finished_count=3, gate=gate, sources=set)
+    tables = SimpleNamespace(recovery=SimpleNamespace(active_offsets={0: None, 1: 40}))
+    app = SimpleNamespace(consumer=consumer, tables=tables, consumer_generation_id=7)
+    watch = Watch(app, "app", "kafka://127.0.0.1:1", PATIENCE_S)
+    watch._loop, watch._consumer, watch._recovery = asyncio.get_running_loop(), consumer, tables.recovery
+    assert (await watch._sample()).moved == (3, 7, 40, 0)
 
 
 Drawn = list[tuple[float, bool, int | None, int, bool, bool]]
