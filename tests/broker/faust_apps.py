@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import time
@@ -54,28 +55,34 @@ def agent(app: Any, topic: str) -> Callable[[Callable[[Any], Awaitable[None]]], 
 
 
 async def create_topics(url: str, partitions: int, *names: str, **configs: str) -> None:
-    """Creates topics and returns when the broker knows them.
+    """Creates topics and returns when the broker tells who leads them.
 
-    A broker that stood still for longer than its session answers for a moment that there is none.
+    A broker that stood still for longer than its session refuses them at first, for it is not registered.
     """
     host, port = bootstrap_servers(url)[0].rsplit(":", 1)
     end = time.monotonic() + REGISTERED_S
     while True:
         assert await asyncio.to_thread(ping.wait_until, partial(ping.kafka_answers, host, int(port)), REGISTERED_S)
-        try:
-            return await _create_topics(url, partitions, names, configs)
-        except AttributeError:  # what aiokafka makes of it
-            if time.monotonic() > end:
-                raise
+        with contextlib.suppress(AttributeError):  # what aiokafka makes of an answer that names no broker
+            if await _created(url, partitions, names, configs):
+                return
+        assert time.monotonic() < end, f"not within {REGISTERED_S:g} s: topics {', '.join(names)}"
+        await asyncio.sleep(0.05)
 
 
-async def _create_topics(url: str, partitions: int, names: tuple[str, ...], configs: dict[str, str]) -> None:
+async def _created(url: str, partitions: int, names: tuple[str, ...], configs: dict[str, str]) -> bool:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers(url))
     await admin.start()
     try:
         await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs) for name in names])
+        led = {each["topic"] for each in await admin.describe_topics() if _is_led(each)}
+        return led.issuperset(names)
     finally:
         await admin.close()
+
+
+def _is_led(topic: dict[str, Any]) -> bool:
+    return bool(topic["partitions"]) and all(each["leader"] >= 0 for each in topic["partitions"])
 
 
 @asynccontextmanager
