@@ -28,7 +28,7 @@ from alto_streams.models.protocol import (
 )
 from alto_streams.models.stops import Stops
 from alto_streams.models.units import Units
-from alto_streams.models.vllm_loading import Loaded, Loader, SchedulerCounts
+from alto_streams.models.vllm_loading import Loaded, Loader
 from alto_streams.records import Call, Message
 
 log = logging.getLogger(__name__)
@@ -88,11 +88,6 @@ class VllmEngine:
             tokens=True,
             continues=True,
         )
-
-    @property
-    def counts(self) -> SchedulerCounts:
-        """What its scheduler said last; of nothing while no core runs."""
-        return self._loaded.counts if self._loaded is not None else SchedulerCounts()
 
     async def ready(self) -> None:
         """Load it if it is not loaded; a core that has died is loaded again.

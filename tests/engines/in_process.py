@@ -38,7 +38,8 @@ class InProcess:
 
     async def running(self) -> int:
         """How many calls its scheduler runs."""
-        return self.engine.counts.running
+        load = await self.engine.load()
+        return 0 if load is None else load.running
 
     @property
     def is_up(self) -> bool:
