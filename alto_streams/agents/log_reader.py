@@ -17,6 +17,9 @@ from alto_streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
+QUIET_WAIT_MS = 5_000
+WOKEN_MS = 100
+
 NewConsumer = Callable[[], AIOKafkaConsumer]
 
 
@@ -99,7 +102,13 @@ class LogReader:
 
 
 def consumers(settings: Settings) -> NewConsumer:
-    """Makes consumers of no group."""
+    """Makes consumers of no group.
+
+    What they read is quiet, so where a waiting fetch is woken by a record they wait long. A short wait in the settings
+    says that it is not: such a broker has to be asked.
+    """
+    wait_ms = settings.fetch_max_wait_ms
+    wait_ms = QUIET_WAIT_MS if wait_ms >= WOKEN_MS else wait_ms
 
     def new_consumer() -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -107,7 +116,7 @@ def consumers(settings: Settings) -> NewConsumer:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=settings.fetch_max_wait_ms,
+            fetch_max_wait_ms=wait_ms,
         )
 
     return new_consumer
