@@ -10,8 +10,10 @@ from aiokafka.errors import KafkaConnectionError
 from loadtest.cancel import CancelFailed
 from loadtest.cancel import measure as measure_cancel
 from loadtest.chaos_cli import register as register_chaos
+from loadtest.client_cost import QUICK_SECONDS, RATES, SECONDS, ClientCostFailed
+from loadtest.client_cost import measure as measure_client
 from loadtest.compare_cli import register as register_compare
-from loadtest.console import Json, failing, report
+from loadtest.console import Json, failing, progress, report
 from loadtest.hop import HopFailed, measure
 from loadtest.limit_cli import register as register_limit
 from loadtest.memory import MemoryFailed
@@ -35,6 +37,17 @@ def hop(
     """Latency added by one hop over the log, produce to handler, on an idle system."""
     with failing("hop", HopFailed, KafkaConnectionError):
         figures = measure(broker, count=200 if quick else 1000, warm_up=40 if quick else 200, rate=rate)
+    report(figures, json_file)
+
+
+@cli.command()
+def client(
+    quick: Annotated[bool, typer.Option("--quick", help="4 seconds at each rate instead of 15.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Processor time of a record in the Kafka client alone, at both ends, and of all records of a request; a minute."""
+    with failing("client", ClientCostFailed), progress("client", 1 + len(RATES)) as tick:
+        figures = measure_client(QUICK_SECONDS if quick else SECONDS, tick)
     report(figures, json_file)
 
 
