@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from alto_streams.agents.publisher import EVENTS_PER_CALL, Publisher
 from alto_streams.agents.publisher import Record as Record
 from alto_streams.parts import redacted
+from alto_streams.records import Event
 from alto_streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Egress:
             floor = kept
             async for records in self._replay(partition, kept + 1, stop):
                 self.statistics.read_again += len(records)
-                alive = [record for record in records if not self._is_past(record.event.request)]
+                alive = [record for record in records if not self._is_past(record.event)]
                 lost = await self._write(partition, alive, records[-1].offset, floor)
                 if lost is not None:  # again, meanwhile
                     kept = lost
@@ -125,10 +126,10 @@ class Egress:
                     return stop - 1
                 kept = lost
 
-    def _is_past(self, request: str) -> bool:
-        """Older than the horizon: nobody can ask for it any more."""
+    def _is_past(self, event: Event) -> bool:
+        """Request and event are older than the horizon: nobody can ask for it any more. An end may come later."""
         try:
-            return UUID(request).int >> 80 < (time.time() - self._horizon_s) * 1000
+            return max(UUID(event.request).int >> 80, event.at_ms) < (time.time() - self._horizon_s) * 1000
         except ValueError:
             return False
 

@@ -2,11 +2,14 @@
 
 One that would be too many is shed instead. The root hears that as it hears of a cancel, so its end is decided and told
 as every other; and if the request comes again and is let in, what the root has heard first stands.
+
+One that is read only after the horizon, since nobody was there to read it, goes to the root alone, which ends it.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from alto_streams import topic_names
@@ -32,9 +35,14 @@ class RequestAgent:
     """
 
     def __init__(
-        self, pipeline: Pipeline, send_all: Callable[[list[Out]], Awaitable[object]], admission: Admission
+        self,
+        pipeline: Pipeline,
+        send_all: Callable[[list[Out]], Awaitable[object]],
+        admission: Admission,
+        horizon_ms: int,
     ) -> None:
         self._name, self._send_all, self._admission = pipeline.name, send_all, admission
+        self._horizon_ms = horizon_ms
         self._root = topic_names.home_topic(pipeline.name, pipeline.root)
         takers = [name for name, stage in pipeline.stages.items() if stage.node.takes(REQUEST)]
         self._topics = [topic_names.home_topic(pipeline.name, name) for name in {*takers, pipeline.root}]
@@ -54,10 +62,15 @@ class RequestAgent:
     def _forwarded(self, polled: Polled) -> list[Out]:
         try:
             request = _decode(polled.value)
-            created_ms(request.id)
+            forgotten_ms = created_ms(request.id) + self._horizon_ms
         except Poison as error:
             return [self._letter(polled, error)]
         due_ms, key = request.context.deadline_ms, request.id.encode()
+        if forgotten_ms < polled.at_ms:
+            log.warning("%s: a repetition past the horizon is dropped", request.id)
+            return []
+        if forgotten_ms < time.time() * 1000:
+            return [Out(self._root, key, polled.value)]
         if request.context.shed and due_ms is not None and not self._admission.admit(request.id, due_ms, polled.at_ms):
             return [Out(self._root, key, encode(Cancel(request.id, "", Status.SHED, CROWDED)))]
         return [Out(topic, key, polled.value) for topic in self._topics]

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from alto_streams.agents.horizon import Horizon
 from alto_streams.agents.insist import insist, insist_while
 from alto_streams.agents.letters import letter_of
 from alto_streams.agents.maps import MapRunner
@@ -31,9 +32,9 @@ from alto_streams.agents.working_rows import WorkingRows
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.pipeline import Pipeline
 from alto_streams.records import Cancel, Chunk, HomeRecord, Poison, Request, Result, Status, Timer, decoder, encode
-from alto_streams.request_ids import created_ms
 from alto_streams.sender import Out
-from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.machine import OVERDUE, StageMachine
+from alto_streams.tables.markers import is_marker
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Run, Send
 from alto_streams.topic_names import home_topic, results_topic
@@ -69,7 +70,8 @@ class StageAgent:
     ) -> None:
         self._pipeline, self._stage, self._topic = pipeline.name, stage, home_topic(pipeline.name, stage)
         self._root_topic = home_topic(pipeline.name, pipeline.root)
-        self._machine, self._table, self._send_all, self._horizon_ms = machine, rows, send_all, horizon_ms
+        self._machine, self._table, self._send_all = machine, rows, send_all
+        self._horizon = Horizon(horizon_ms, is_root=stage == pipeline.root)
         self._on_over = on_over
         self._rows = WorkingRows(machine, rows)
         self._in_hand: dict[int, Decided] = {}  # by a batch in flight, one a partition
@@ -138,6 +140,7 @@ class StageAgent:
     async def take_over(self, partition: int, now_ms: int) -> None:
         """This worker owns the partition now and has its rows: set timers and map functions going again."""
         self._rows.own(partition)
+        self._horizon.own(partition, now_ms)
         for key, _ in list(self._table.items(partition)):
             row = self._rows.row(partition, key)
             resumed = self._machine.resume(row, At(self._topic, partition, row.offset, now_ms))
@@ -148,30 +151,43 @@ class StageAgent:
     def give_up(self, partition: int) -> None:
         """The partition has another owner: stop what was going on for it."""
         self._rows.disown(partition)
+        self._horizon.disown(partition)
         self._saver.drop(partition)
         self._timers.drop(partition)
         self._maps.drop(partition)
 
     async def sweep(self, now_ms: int) -> int:
-        """Delete what is left of requests older than the horizon, but for rows in hand. Returns how many."""
-        dropped = 0
+        """Delete what is left of requests older than the horizon, but for rows in hand. Returns how many.
+
+        What has not ended is ended first: its worker may have been away until now.
+        """
+        dropped, is_past = 0, self._horizon.is_past
         for partition in self._rows.partitions:
             try:
                 stored = [key for key, _ in self._table.items(partition)]
+                # A record that changed nothing leaves a row in memory that was never stored.
+                past = {key for key in (*stored, *self._rows.keys(partition)) if is_past(partition, key, now_ms)}
+                past -= self._in_hand.get(partition, {}).keys()
+                owed = sorted(key for key in past if self._is_owed_an_end(partition, key))
             except Fenced:
                 continue  # what a batch has left in memory of a lost partition must not keep the others unswept
-            # A record that changed nothing leaves a row in memory that was never stored.
-            past = {
-                key for key in (*stored, *self._rows.keys(partition)) if created_ms(key) + self._horizon_ms < now_ms
-            }
-            past -= self._in_hand.get(partition, {}).keys()
-            for key in past:
+            past.difference_update(owed)
+            for key in past:  # without an await since it was looked at: a record may change what it is owed
                 self._rows.forget(partition, key)
                 self._timers.forget(partition, key)
+                self._horizon.forget(partition, key)
             if old := [key for key in stored if key in past]:
                 await self._table.put_many(partition, [(key, 0, None) for key in old])
             dropped += len(old)
+            if owed:
+                await self._append(partition, *(Cancel(key, "", Status.FAILED, OVERDUE) for key in owed))
         return dropped
+
+    def _is_owed_an_end(self, partition: int, key: str) -> bool:
+        stored = self._table.get(partition, key)
+        if stored is not None and is_marker(stored.value):
+            return False
+        return self._machine.is_owed_an_end(self._rows.row(partition, key))
 
     async def stop(self) -> None:
         """Stop timers and map functions."""
@@ -182,8 +198,8 @@ class StageAgent:
     def _take(self, partition: int, polled: Polled, decided: Decided) -> None:
         record = _decode(polled.value)
         key = record.id if isinstance(record, Request) else record.request
-        if created_ms(key) + self._horizon_ms < polled.at_ms and not self._rows.is_known(partition, key):
-            return None  # its marker is gone by now: nothing rises from the dead
+        if not self._horizon.may_begin(record, key, polled.at_ms) and not self._rows.is_known(partition, key):
+            return None  # its marker is gone by now
         row = self._rows.row(partition, key)
         if polled.offset <= row.offset:
             return self._rows.release(partition, key)
@@ -202,6 +218,7 @@ class StageAgent:
         decided.setdefault(key, []).extend(instructions)
         if row.finished is not None:
             self._timers.forget(partition, key)
+            self._horizon.ended(partition, key, polled.at_ms)
             self._on_over(key, row.finished)
         elif isinstance(record, Chunk | Result) and (call := row.calls.get(record.path)) is not None and call.is_over:
             self._timers.disarm(partition, key, record.path)
@@ -250,9 +267,9 @@ class StageAgent:
             await self._append(partition, timer)
         return None
 
-    async def _append(self, partition: int, record: Timer | Result) -> None:
-        out = Out(self._topic, record.request.encode(), encode(record), partition)
-        await insist_while(lambda: partition in self._rows.partitions, partial(self._send_all, [out]))
+    async def _append(self, partition: int, *records: Timer | Result | Cancel) -> None:
+        outs = [Out(self._topic, record.request.encode(), encode(record), partition) for record in records]
+        await insist_while(lambda: partition in self._rows.partitions, partial(self._send_all, outs))
 
     async def _row_too_large(self, partition: int, key: str, offset: int, error: Poison) -> None:
         await self._too_large(key, PolledAt(self._topic, partition, offset, 0, b"", key), error)

@@ -108,7 +108,7 @@ def _key(in_body: str | None, in_header: str | None) -> str | None:
 
 def _deadline_ms(deadline: float | str | None, horizon_s: float, now_ms: int) -> int | None:
     if deadline is None:
-        # Past the horizon a request is forgotten without a word: whatever happens to it, it ends before that.
+        # Past the horizon a request is forgotten: whatever happens to it, it ends before that.
         return now_ms + int(horizon_s * UNASKED_DEADLINE * 1000)
     if isinstance(deadline, str):
         try:

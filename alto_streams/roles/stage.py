@@ -37,12 +37,14 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
     horizon_ms = int(config.horizon_s * 1000)
     limits = Limits(config.max_attempts, int(config.silence_s * 1000))
     machine = StageMachine(pipeline, stage, _placing(app, config, pipeline, stage, registry), limits)
+    is_root = stage == pipeline.root
     rows = RowTable(
         app,
         "rows",
         on_active=lambda taken: take_over(taken),
         on_lost=lambda lost: give_up(lost),
-        expired=lambda key: created_ms(key) + horizon_ms < _now_ms(),
+        # What the root is late to take over has to be told how it ends before it is forgotten: it is swept later.
+        expired=None if is_root else lambda key: created_ms(key) + horizon_ms < _now_ms(),
     )
     kept = Gauge("alto_rows", "Rows of requests under way, and markers of finished ones", registry=registry)
     kept.set_function(lambda: len(rows))
@@ -68,8 +70,8 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
 
     pumped(app, topic_names.home_topic(pipeline.name, stage), shell.handle)
     app.hold(topic_names.home_topic(pipeline.name, stage), shell.held, shell.save)
-    if stage == pipeline.root:
-        requests = RequestAgent(pipeline, lambda outs: app.sender.send_all(outs), admission)
+    if is_root:
+        requests = RequestAgent(pipeline, lambda outs: app.sender.send_all(outs), admission, horizon_ms)
         pumped(app, topic_names.requests_topic(pipeline.name), requests.handle)
         refused = Gauge("alto_requests_refused", "Requests shed because too many were under way", registry=registry)
         refused.set_function(lambda: admission.refused)

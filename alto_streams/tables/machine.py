@@ -41,6 +41,7 @@ from alto_streams.topology import REQUEST
 
 # The deadline's timer at the root: no call has attempt 0.
 DEADLINE = 0
+OVERDUE = "deadline exceeded"
 NOTHING = Raw(b"null")
 _MAY_CHANGE_NOTHING = (Start, Chunk, Timer)
 MAX_CANCELLED = 1_000  # items of one request, one by one: a client may ask for any number
@@ -80,6 +81,10 @@ class StageMachine:
         if self._is_root and row.context.deadline_ms is not None:
             out.append(Arm("", DEADLINE, 0, row.context.deadline_ms))
         return out
+
+    def is_owed_an_end(self, row: Row) -> bool:
+        """Whether this is the root, the request has been heard of, and nobody has been told how it ended."""
+        return self._is_root and row.finished is None and row.value(REQUEST, "") is not None
 
     def arguments(self, row: Row, path: str) -> dict[str, Any]:
         """The typed inputs of an open call, for the map function that is to be run."""
@@ -133,8 +138,11 @@ class StageMachine:
         out: list[Instruction] = []
         if self._is_root:
             out.append(self._outputs.event(request.id, EventKind.ACCEPTED, "", 0, at, {"mode": request.context.mode}))
-            if request.context.deadline_ms is not None:
-                out.append(Arm("", DEADLINE, 0, request.context.deadline_ms))
+            due_ms = request.context.deadline_ms
+            if due_ms is not None and due_ms <= at.at_ms:  # nobody was there to hear of it in time
+                return out + self._end(row, request.id, at, Status.FAILED, OVERDUE)
+            if due_ms is not None:
+                out.append(Arm("", DEADLINE, 0, due_ms))
         return out + self._advance(row, request.id, at, may_end_early=True)
 
     def _advance(self, row: Row, request: str, at: At, *, may_end_early: bool = False) -> list[Instruction]:
@@ -178,7 +186,7 @@ class StageMachine:
                 return []
             if at.at_ms < due:
                 return [Arm("", DEADLINE, 0, due)]  # the clock that fired it is ahead of the log's
-            return self._end(row, timer.request, at, Status.FAILED, "deadline exceeded")
+            return self._end(row, timer.request, at, Status.FAILED, OVERDUE)
         if timer.due:
             return self._calls.overdue(row, timer.request, timer.path, at)
         ruling = rule_timer(row.calls.get(timer.path), timer)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from alto_streams.agents.egress import Egress
@@ -214,15 +215,16 @@ async def test_a_redis_that_fell_back_is_rebuilt_from_where_it_is(
     assert results.replays == [(10, 15)]
 
 
-async def test_requests_past_the_horizon_are_not_rebuilt(
+async def test_what_is_past_the_horizon_is_not_rebuilt_but_for_an_end_that_came_late(
     client: Redis, results: Results, redis: Server, pipeline: str
 ) -> None:
     egress = Egress(client, pipeline, results.replay, settings_for(redis.url, horizon_s=60))
-    old = str(uuid.UUID(int=(1_700_000_000_000 << 80) | 7 << 76 | 2 << 62))
-    young = new_request_id()
-    records = results.append(*story(old, 5), *story(young, 5))
+    made_ms = 1_700_000_000_000
+    old, young = str(uuid.UUID(int=(made_ms << 80) | 7 << 76 | 2 << 62)), new_request_id()
+    *told, end = story(old, 5)
+    records = results.append(*(replace(each, at_ms=made_ms) for each in told), end, *story(young, 5))
     await egress.publish(records[8:])
-    assert await offsets(client, old) == []
+    assert await offsets(client, old) == [6]
     assert await offsets(client, young) == list(range(7, 14))
 
 

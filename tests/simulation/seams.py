@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from alto_streams import parts
-from alto_streams.agents import control, lm, lm_run, maps, stage, timers
+from alto_streams.agents import control, lm, lm_run, maps, requests, stage, timers
 from alto_streams.tables import store
 from tests.simulation.loop import Scheduler
 
-CLOCKS = (control, lm, lm_run, stage, timers)
+CLOCKS = (control, lm, lm_run, requests, stage, timers)
 IDENTITIES = (lm_run, maps)
 log = logging.getLogger("alto_streams")
 

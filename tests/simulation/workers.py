@@ -70,12 +70,13 @@ class StageWorker(Worker):
     def start(self) -> None:
         world, pipeline, stage = self.world, self.world.pipeline, self.stage
         self._app = self._as_faust_app()
+        is_root = stage == pipeline.root
         self.rows = Table(
             self._app,  # type: ignore[arg-type]
             "rows",
             on_active=self._take_over,
             on_lost=self._lose,
-            expired=lambda key: created_ms(key) + world.horizon_ms < world.now_ms,
+            expired=None if is_root else lambda key: created_ms(key) + world.horizon_ms < world.now_ms,
         )
         self.rows.kept, self.rows.stage = world.kept, stage
         machine = StageMachine(pipeline, stage, world, Limits(world.max_attempts, world.silence_ms))
@@ -91,8 +92,8 @@ class StageWorker(Worker):
             on_over=lambda request, status: admission.ended(request, status is Status.OK),
         )
         self._pump(home_topic(pipeline.name, stage), self.shell.handle)
-        if stage == pipeline.root:
-            requests = RequestAgent(pipeline, self.producer.send_all, admission)
+        if is_root:
+            requests = RequestAgent(pipeline, self.producer.send_all, admission, world.horizon_ms)
             self._pump(requests_topic(pipeline.name), requests.handle)
         self.loop.create_task(self._recover())
 

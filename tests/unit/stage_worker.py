@@ -97,11 +97,13 @@ class Log:
         return [msgspec.json.decode(o.value or b"", type=Work).path for o in self.outs if o.topic.startswith("work.")]
 
 
-async def worker(stage: str, table: Table, log: Log, pipeline: Pipeline = pipeline, **more: Any) -> StageAgent:
-    """A worker that has just taken the partition over."""
+async def worker(
+    stage: str, table: Table, log: Log, pipeline: Pipeline = pipeline, at_ms: int | None = None, **more: Any
+) -> StageAgent:
+    """A worker that has just taken the partition over: at `at_ms`, by default when the request was made."""
     machine = StageMachine(pipeline, stage, Always(), Limits(4, 5_000))
     agent = StageAgent(pipeline, stage, machine, table, log.send_all, horizon_ms=HORIZON_MS, maps_at_once=1, **more)
-    await agent.take_over(0, created_ms(REQUEST))
+    await agent.take_over(0, created_ms(REQUEST) if at_ms is None else at_ms)
     return agent
 
 

@@ -89,7 +89,7 @@ def test_a_tombstone_is_an_empty_record() -> None:
 async def test_an_unreadable_request_is_a_letter() -> None:
     log, good = Log(), Request(REQUEST, "factcheck", Raw(b"{}"))
     records = [polled(b"not JSON", 0, REQUEST), polled(encode(good), 1), polled(b'{"type": "request", "id": "x"}', 2)]
-    await RequestAgent(pipeline, log.send_all, Admission()).handle(0, records)
+    await RequestAgent(pipeline, log.send_all, Admission(), 1 << 60).handle(0, records)
     assert [(made.offset, made.stage, made.request, made.key) for made in log.letters()] == [
         (0, "request", REQUEST, REQUEST),
         (2, "request", "", ""),
@@ -107,7 +107,7 @@ async def test_a_request_too_large_to_be_passed_on_costs_no_other() -> None:
         await log.send_all(outs)
 
     records = [polled(encode(each), offset, each.id) for offset, each in enumerate((small, large))]
-    await RequestAgent(pipeline, send_all, Admission()).handle(0, records)
+    await RequestAgent(pipeline, send_all, Admission(), 1 << 60).handle(0, records)
     assert [(made.offset, made.request) for made in log.letters()] == [(1, large.id)]
     assert {out.key for out in log.outs if out.topic.startswith("chunks")} == {small.id.encode()}
 

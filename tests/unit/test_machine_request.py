@@ -162,6 +162,13 @@ class TestRequest:
         assert sent(out, "control.") == [Cancelled(REQUEST_ID, "")]
         assert report.tell(early) == []
 
+    def test_one_that_comes_after_its_deadline_ends_as_it_begins(self) -> None:
+        report = Home(pipeline, "report")
+        out = report.tell(request(Question("why?"), deadline_ms=report.now_ms))
+        assert [e.kind for e in events(out)] == [EventKind.ACCEPTED, EventKind.DONE]
+        assert msgspec.json.decode(events(out)[1].body)["cause"] == "deadline exceeded"
+        assert arms(out) == []
+
     def test_a_new_owner_keeps_the_deadline(self) -> None:
         report = Home(pipeline, "report")
         armed = arms(report.tell(request(Question("why?"), deadline_ms=9_000)))

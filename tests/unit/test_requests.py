@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from uuid import UUID
+
 import msgspec
 
 from alto_streams.agents.pump import Polled
@@ -15,6 +18,7 @@ from tests.unit.homes import Home, events
 
 ROOT = f"chunks.factcheck.{pipeline.root}"
 HURRIED = Context(deadline_ms=5_000, shed=True)
+HORIZON_MS = 60_000
 
 
 class Door:
@@ -22,10 +26,15 @@ class Door:
 
     def __init__(self, admission: Admission) -> None:
         self.outs: list[Out] = []
-        self._agent = RequestAgent(pipeline, self._send_all, admission)
+        self._agent = RequestAgent(pipeline, self._send_all, admission, HORIZON_MS)
 
     async def _send_all(self, outs: list[Out]) -> None:
         self.outs += outs
+
+    async def pass_one(self, request: Request, at_ms: int) -> list[str]:
+        """Returns the topics that a request goes to which was appended at this time."""
+        await self._agent.handle(0, [Polled("requests.factcheck", 0, 0, at_ms, encode(request), request.id)])
+        return [out.topic for out in self.outs]
 
     async def pass_(self, *contexts: Context) -> list[Request]:
         requests = [Request(new_request_id(), "factcheck", Raw(b"{}"), context) for context in contexts]
@@ -53,6 +62,14 @@ async def test_only_requests_that_may_be_shed_and_have_a_deadline_are_counted() 
     await door.pass_(*[Context(), Context(deadline_ms=5_000), Context(shed=True)] * 5)
     assert door.refused() == []
     assert len(admission) == 0
+
+
+async def test_what_nobody_has_read_within_the_horizon_goes_to_the_root_alone() -> None:
+    """It is not to be begun any more, and not to be shed either: its root says how it ended."""
+    created_ms = int(time.time() * 1000) - HORIZON_MS - 1_000
+    old = Request(str(UUID(int=created_ms << 80 | 7 << 76 | 2 << 62)), "factcheck", Raw(b"{}"), HURRIED)
+    assert await Door(Admission(first=LEAST)).pass_one(old, created_ms) == [ROOT]
+    assert await Door(Admission(first=LEAST)).pass_one(old, created_ms + HORIZON_MS + 1) == []  # a repetition
 
 
 def test_the_root_ends_a_request_that_was_not_let_in_and_lets_it_stay_ended() -> None:
