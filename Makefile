@@ -54,7 +54,7 @@ soak-simulation: setup ## ten thousand fault schedules of the shells on a simula
 bench-quick: setup ## the load test in a minute: ratios to the limit, against the table in docs/performance.md
 	@$(PY) -m loadtest continuous --json bench-quick.json
 
-bench: setup ## the whole load test beside the limit and LangGraph, 45 minutes; drawn into bench/
+bench: setup ## the whole load test beside the limit and LangGraph, 50 minutes; drawn into bench/
 	@$(PY) -m loadtest compare --json bench.json && $(PY) -m loadtest report bench.json --out bench
 
 clean: ## remove what tools leave behind (not .venv, nor what is in .cache)

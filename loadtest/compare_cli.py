@@ -52,7 +52,7 @@ def compare_modes(
     recording: Recording = RECORDING,
     json_file: Json = None,
 ) -> None:
-    """Every mode, the LangGraph twin and the limit, under the same arrivals, with cost; 40 minutes.
+    """Every mode, the LangGraph twin and the limit, under the same arrivals, with cost; 50 minutes.
 
     With --engine local, or a server's address: the fact-check pipeline on a real model, mode by mode, one request at a
     time.
