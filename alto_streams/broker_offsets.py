@@ -58,8 +58,11 @@ class BrokerOffsets:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                async with asyncio.timeout(ANSWER_S):
-                    await consumer.stop()
+                try:
+                    async with asyncio.timeout(ANSWER_S):
+                        await consumer.stop()
+                finally:  # where it fails or takes too long, aiokafka leaves its connections open
+                    await consumer._client.close()
 
     async def _connected(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
