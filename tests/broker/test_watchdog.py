@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from alto_streams import broker_offsets
 from alto_streams.agents import topic_admin
 from alto_streams.broker_offsets import BrokerOffsets
 from alto_streams.parts import PartDown, bootstrap_servers
@@ -167,6 +169,21 @@ async def test_how_far_a_group_is_behind_is_the_brokers_word(broker: Server) -> 
         assert (await offsets.lags(tps, {tps[0]: 9}.get))[tps[0]] == 0
     finally:
         await offsets.close()
+
+
+async def test_its_connections_are_closed_though_the_stop_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does where the broker hangs."""
+    closed = asyncio.Event()
+
+    async def close() -> None:
+        closed.set()
+
+    monkeypatch.setattr(broker_offsets, "ANSWER_S", 0.01)
+    offsets = BrokerOffsets(f"kafka://{HOST}:1", "some-group")
+    hung = SimpleNamespace(stop=asyncio.Event().wait, _client=SimpleNamespace(close=close))
+    offsets._consumer = hung  # type: ignore[assignment]
+    await offsets.close()
+    assert closed.is_set()
 
 
 async def test_a_broker_that_does_not_answer_is_named() -> None:
