@@ -14,7 +14,7 @@ import pytest
 from alto_streams.client import Client
 from alto_streams.records import EventKind
 from alto_streams.topic_names import results_topic
-from alto_streams.topics import required_topics
+from alto_streams.topics import load_topics
 from loadtest import small
 from loadtest.kafka import Unavailable
 from loadtest.memory import measure
@@ -46,7 +46,8 @@ async def test_a_request_ends_though_its_root_was_away_past_the_horizon(tmp_path
         async with system(tmp_path, "loadtest.small", models, workers=1, **BOUNDS) as running:
             heard = await _ends_of_an_outage(running)
             await asyncio.sleep(BOUNDS["horizon_s"])  # sweeps come in between
-            told = [event async for _, _, event in read_results(running.settings.broker, "small", _partitions())]
+            partitions = load_topics(running.settings.topics_file).partitions(results_topic("small"))
+            told = [event async for _, _, event in read_results(running.settings.broker, "small", partitions)]
     except Unavailable as missing:
         pytest.skip(f"Apache Kafka: {missing}")
     assert heard == ["deadline exceeded", "deadline exceeded"]
@@ -77,12 +78,6 @@ async def _under_way(client: Client) -> asyncio.Task[str]:
 async def _end(client: Client, request: str) -> str:
     """Why it ended, as its client hears."""
     return "".join([event.body["cause"] async for event in client.events(request) if event.kind is EventKind.DONE])
-
-
-def _partitions() -> int:
-    """Of the topic `results`."""
-    (spec,) = (spec for spec in required_topics("small", [], []) if spec.name == results_topic("small"))
-    return spec.partitions
 
 
 @contextmanager
