@@ -15,7 +15,7 @@ import msgspec
 from httpx_sse import ServerSentEvent, SSEError, aconnect_sse
 
 from alto_streams.parts import Backoff, PartDown
-from alto_streams.records import EventKind, Mode
+from alto_streams.wire.records import EventKind, Mode
 
 CONNECT_S = 5.0
 ANSWER_S = 30.0

@@ -15,9 +15,9 @@ from typing import Any, Generic, Literal, TypeVar, cast
 import msgspec
 import sentencex
 
-from alto_streams.grammars import LineGrammar
 from alto_streams.pipeline import ParseFailure, Parser
-from alto_streams.records import TokenLogprob
+from alto_streams.wire.grammars import LineGrammar
+from alto_streams.wire.records import TokenLogprob
 
 T = TypeVar("T")
 Found = list[T | ParseFailure]

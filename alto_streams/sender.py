@@ -26,7 +26,7 @@ from aiokafka.structs import RecordMetadata
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.fence import Fence
 from alto_streams.parts import Backoff
-from alto_streams.records import Poison
+from alto_streams.wire.records import Poison
 
 log = logging.getLogger(__name__)
 

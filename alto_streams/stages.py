@@ -11,10 +11,10 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from alto_streams.ancestry import is_under
-from alto_streams.grammars import LineGrammar, whole_grammar
-from alto_streams.records import Call, Message, TokenLogprob
 from alto_streams.topology import Node
+from alto_streams.wire.grammars import LineGrammar, whole_grammar
+from alto_streams.wire.paths import is_under
+from alto_streams.wire.records import Call, Message, TokenLogprob
 
 T = TypeVar("T")
 Show = Literal["text", "items", "nothing"]

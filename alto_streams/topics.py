@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from alto_streams import topic_names
 from alto_streams.settings import ConfigError
 from alto_streams.topic_fields import CLEANUPS, KEYS, duration, duration_text, named
+from alto_streams.wire import topic_names
 
 HOME_PARTITIONS, WORK_PARTITIONS = 8, 24
 DAY_MS, CONTROL_MS, DEAD_LETTERS_MS = 86_400_000, 600_000, 14 * 86_400_000

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from alto_streams.ancestry import MAX_DEPTH
 from alto_streams.settings import ConfigError
+from alto_streams.wire.paths import MAX_DEPTH
 
 REQUEST = "request"
 

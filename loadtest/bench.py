@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-from alto_streams.records import Mode
+from alto_streams.wire.records import Mode
 from loadtest.drive import in_flight, offer
 from loadtest.processes import cpu_s, resident_kib, spent_s
 from loadtest.reference.pipeline import RECORDING

@@ -19,9 +19,9 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.records import Event
-from alto_streams.topic_names import results_topic
 from alto_streams.topics import load_topics
+from alto_streams.wire.records import Event
+from alto_streams.wire.topic_names import results_topic
 from loadtest import chaos_gaps
 from loadtest.chaos_check import Checker, Tally
 from loadtest.chaos_gaps import Fault, Gap

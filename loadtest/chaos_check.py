@@ -12,7 +12,7 @@ import msgspec
 from alto_streams.client import ClientEvent
 from alto_streams.pipelines.factcheck import PASSAGES_PER_QUERY, script
 from alto_streams.pipelines.factcheck.search import Search
-from alto_streams.records import Call, EventKind
+from alto_streams.wire.records import Call, EventKind
 from loadtest.chaos_load import Asked, Row
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from alto_streams.records import Mode
+from alto_streams.wire.records import Mode
 from loadtest.bench import PARTITIONS, Bench, bench
 from loadtest.cost import CostPlan, measure_cost
 from loadtest.kafka import kafka_version

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from alto_streams.records import Mode
+from alto_streams.wire.records import Mode
 from loadtest.bench import Bench, idle_cpu_s
 from loadtest.processes import spent_s
 

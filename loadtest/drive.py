@@ -9,7 +9,7 @@ from typing import Any
 
 from alto_streams.client import Client, ClientEvent, EventsLost, ProblemError
 from alto_streams.parts import PartDown
-from alto_streams.records import EventKind, Mode
+from alto_streams.wire.records import EventKind, Mode
 from loadtest.reference.workload import ReferenceRequest, arrivals
 from loadtest.samples import Sample
 

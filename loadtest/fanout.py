@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from alto_streams.parsers import Lines
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
-from alto_streams.records import Message
+from alto_streams.wire.records import Message
 
 MODEL = "slow"
 WIDTH = 4  # branches of a request, and steps of a branch

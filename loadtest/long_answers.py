@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alto_streams.parsers import Lines
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
-from alto_streams.records import Call, Message
+from alto_streams.wire.records import Call, Message
 
 MODEL = "long"
 WORDS_OF_LINE, LINES = 20, 500

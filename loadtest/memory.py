@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 
 from alto_streams.client import Client
-from alto_streams.records import EventKind
-from alto_streams.topic_names import changelog_topic
+from alto_streams.wire.records import EventKind
+from alto_streams.wire.topic_names import changelog_topic
 from loadtest import small
 from loadtest.changelogs import kept
 from loadtest.kafka import kafka_version

@@ -16,7 +16,7 @@ from typing import Any
 
 from alto_streams.client import Client
 from alto_streams.pipelines.factcheck.prompts import DEMO_QUESTION
-from alto_streams.records import EventKind, Mode
+from alto_streams.wire.records import EventKind, Mode
 from loadtest.kafka import kafka_version
 from loadtest.machine import commit, machine
 from loadtest.systems import Care, system

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterable
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from alto_streams import topic_names
 from alto_streams.parts import bootstrap_servers
-from alto_streams.records import Event, EventKind, decoder
+from alto_streams.wire import topic_names
+from alto_streams.wire.records import Event, EventKind, decoder
 
 NUMBERED = (EventKind.CHUNK, EventKind.CLOSE)  # they count together, per stream
 _decode = decoder(Event)

@@ -17,7 +17,7 @@ from msgspec.structs import replace as replace_in
 
 from alto_streams.models.scripted import Script
 from alto_streams.pipelines.factcheck.script import RecordedRow, load_rows
-from alto_streams.scheduling import PREFILL
+from alto_streams.wire.plans import PREFILL
 from loadtest.reference.pipeline import RECORDING
 from loadtest.reference.script import script_of
 from loadtest.reference.workload import (

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from alto_streams.models.simulated import Timing
-from alto_streams.records import Mode, Status
-from alto_streams.scheduling import Plan
 from alto_streams.simulator import SimulatedRequest, SimulatedSystem, simulate
+from alto_streams.wire.plans import Plan
+from alto_streams.wire.records import Mode, Status
 from loadtest.reference import pipeline as reference
 from loadtest.schedule_mixes import Arrival, Workload
 

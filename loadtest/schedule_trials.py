@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from alto_streams.recordings.results import percentile
-from alto_streams.records import Status
 from alto_streams.scheduler.policies import PromptAware
 from alto_streams.simulator import SimulatedSystem
+from alto_streams.wire.records import Status
 from loadtest.samples import GOOD_S
 from loadtest.schedule_figures import figures
 from loadtest.schedule_mixes import Workload

@@ -20,7 +20,7 @@ from typing import Any
 
 from alto_streams.client import Client, ProblemError
 from alto_streams.parts import PartDown
-from alto_streams.records import EventKind
+from alto_streams.wire.records import EventKind
 from loadtest import long_answers
 from loadtest.kafka import kafka_version
 from loadtest.machine import commit, machine

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alto_streams.parsers import Lines
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
-from alto_streams.records import Call, Message
+from alto_streams.wire.records import Call, Message
 
 MODEL = "small"
 RECORDED = {"small.lines": "the first line\nthe second line\n", "small.notes": "a note on it\n"}

@@ -17,9 +17,9 @@ from faust.assignor.client_assignment import ClientAssignment
 from faust.assignor.partition_assignor import PartitionAssignor
 
 from alto_streams.agents.plan_feed import PlanFeed
-from alto_streams.scheduling import Plan
 from alto_streams.settings import Settings
-from alto_streams.topic_names import class_of, class_topic
+from alto_streams.wire.plans import Plan
+from alto_streams.wire.topic_names import class_of, class_topic
 from alto_streams.worker import App
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from alto_streams.models.protocol import Piece
-from alto_streams.records import TokenLogprob
+from alto_streams.wire.records import TokenLogprob
 
 SENTENCE_END = re.compile(r"[.!?…][\"')\]*_\u201d\u2019]*\s|[。\n]")
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from alto_streams.agents.log_reader import LogReader, NewConsumer, consumers
-from alto_streams.ancestry import covers
-from alto_streams.records import Cancelled, ControlRecord, Ended, Work, decoder
 from alto_streams.settings import Settings
-from alto_streams.topic_names import control_topic
+from alto_streams.wire.paths import covers
+from alto_streams.wire.records import Cancelled, ControlRecord, Ended, Work, decoder
+from alto_streams.wire.topic_names import control_topic
 
 _decode: Callable[[bytes], ControlRecord] = decoder(ControlRecord)  # type: ignore[arg-type]
 

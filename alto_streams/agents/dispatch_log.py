@@ -13,12 +13,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from alto_streams.agents.log_range import CLOCKS_APART_MS, NotInLog, places, reading, records_of, starts_since
 from alto_streams.agents.request_log import outcomes, request_of
 from alto_streams.recordings.format import Became, Recorded
-from alto_streams.records import Poison, Raw, Work, decoder
-from alto_streams.request_ids import created_ms
-from alto_streams.scheduling import Receipt
 from alto_streams.settings import Settings
-from alto_streams.topic_names import prompt_class, requests_topic, work_topic
 from alto_streams.topics import TopicsFile, load_topics
+from alto_streams.wire.plans import Receipt
+from alto_streams.wire.records import Poison, Raw, Work, decoder
+from alto_streams.wire.request_ids import created_ms
+from alto_streams.wire.topic_names import prompt_class, requests_topic, work_topic
 
 _read_work = decoder(Work)
 

@@ -21,8 +21,8 @@ from redis.asyncio import Redis
 from alto_streams.agents.publisher import EVENTS_PER_CALL, Publisher
 from alto_streams.agents.publisher import Record as Record
 from alto_streams.parts import redacted
-from alto_streams.records import Event
 from alto_streams.settings import Settings
+from alto_streams.wire.records import Event
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ what a crash has left unacknowledged comes again.
 
 from __future__ import annotations
 
-from alto_streams.records import HomeRecord, Request
-from alto_streams.request_ids import created_ms
+from alto_streams.wire.records import HomeRecord, Request
+from alto_streams.wire.request_ids import created_ms
 
 
 class Horizon:

@@ -10,9 +10,9 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from alto_streams.agents.log_range import NotInLog, places, reading, records_of
-from alto_streams.records import DeadLetter, Poison, decoder
 from alto_streams.settings import ConfigError, Settings
-from alto_streams.topic_names import dead_letters_topic
+from alto_streams.wire.records import DeadLetter, Poison, decoder
+from alto_streams.wire.topic_names import dead_letters_topic
 
 WINDOW = 500  # offsets read at once, from the end of a partition towards its beginning
 

@@ -12,11 +12,11 @@ from typing import Protocol
 
 import msgspec
 
-from alto_streams.ancestry import parse_path
-from alto_streams.records import DeadLetter, Poison, encode
-from alto_streams.request_ids import created_ms
 from alto_streams.sender import Out
-from alto_streams.topic_names import dead_letters_topic
+from alto_streams.wire.paths import parse_path
+from alto_streams.wire.records import DeadLetter, Poison, encode
+from alto_streams.wire.request_ids import created_ms
+from alto_streams.wire.topic_names import dead_letters_topic
 
 RECORD_MOST = 500_000  # bytes; it grows by a third within its letter, which must be sendable whatever it is about
 

@@ -21,13 +21,13 @@ from alto_streams.agents.lm_needs import cannot_continue
 from alto_streams.agents.lm_reach import Reach
 from alto_streams.agents.lm_run import Log, Run
 from alto_streams.agents.lm_tally import Tally
-from alto_streams.ancestry import covers
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.models.lengths import Lengths
 from alto_streams.models.protocol import CallRejected, Engine, EngineBroke, EngineUnavailable, Piece
 from alto_streams.parts import Backoff
-from alto_streams.records import ControlRecord, End, Poison, Status, Work
 from alto_streams.scheduler.slack import priority
+from alto_streams.wire.paths import covers
+from alto_streams.wire.records import ControlRecord, End, Poison, Status, Work
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from alto_streams.models.protocol import CallRejected, Capabilities, Engine, EngineUnavailable
 from alto_streams.parts import Backoff
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Call
 from alto_streams.settings import ConfigError
+from alto_streams.wire.records import Call
 
 Examples = Sequence[tuple[Pipeline, str, Call | None]]  # the stages of a model, each with its example's call
 

@@ -19,10 +19,10 @@ from alto_streams.agents.pump import polled_of
 from alto_streams.errors import Fenced
 from alto_streams.handover import Fetched, Giver
 from alto_streams.parts import Backoff
-from alto_streams.records import Cancel, Poison, Status, Work, decoder, encode
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank
 from alto_streams.sender import Out
-from alto_streams.topic_names import class_of, home_topic
+from alto_streams.wire.records import Cancel, Poison, Status, Work, decoder, encode
+from alto_streams.wire.topic_names import class_of, home_topic
 
 log = logging.getLogger(__name__)
 

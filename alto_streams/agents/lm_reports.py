@@ -17,12 +17,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from alto_streams.agents.lm_tally import Tally
-from alto_streams.codec import Poison, decoder, encode
 from alto_streams.parts import Backoff, redacted
-from alto_streams.redis_keys import load_key
-from alto_streams.scheduling import Load
 from alto_streams.settings import Settings
-from alto_streams.topic_names import engines_topic
+from alto_streams.wire.codec import Poison, decoder, encode
+from alto_streams.wire.plans import Load
+from alto_streams.wire.redis_keys import load_key
+from alto_streams.wire.topic_names import engines_topic
 
 log = logging.getLogger(__name__)
 

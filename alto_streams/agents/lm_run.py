@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from alto_streams.agents.coalesce import Coalescer, Gathered
 from alto_streams.models.protocol import Piece
-from alto_streams.records import Chunk, End, Start, Work, encode
+from alto_streams.wire.records import Chunk, End, Start, Work, encode
 
 QUIET_S = 5.0  # well below any silence that a home waits for
 

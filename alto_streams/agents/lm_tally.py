@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from alto_streams.models.protocol import Piece, Usage
-from alto_streams.records import Work
-from alto_streams.scheduling import OTHERS, PREFILL, ClassReport, EngineReport, Load, Pace
+from alto_streams.wire.plans import OTHERS, PREFILL, ClassReport, EngineReport, Load, Pace
+from alto_streams.wire.records import Work
 
 WORK = 140  # tokens that a call takes of which nothing is known
 SHARE = 0.1  # of a class's last call in what its next one is expected to take

@@ -12,10 +12,10 @@ from redis.exceptions import RedisError
 
 from alto_streams.agents.lm_reports import WITHIN_S, load_client, now_ms, read_load
 from alto_streams.parts import Backoff, redacted
-from alto_streams.redis_keys import load_key
 from alto_streams.scheduler.loads import STALE_MS
-from alto_streams.scheduling import Load
 from alto_streams.settings import Settings
+from alto_streams.wire.plans import Load
+from alto_streams.wire.redis_keys import load_key
 
 log = logging.getLogger(__name__)
 

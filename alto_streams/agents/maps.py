@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Child, Poison, Raw, Result, Status
+from alto_streams.wire.records import Child, Poison, Raw, Result, Status
 
 log = logging.getLogger(__name__)
 

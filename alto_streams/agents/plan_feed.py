@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from alto_streams.agents.log_reader import LogReader, NewConsumer, consumers
-from alto_streams.records import decoder
-from alto_streams.scheduling import Forecast, Plan, PlanRecord
 from alto_streams.settings import Settings
-from alto_streams.topic_names import plans_topic
+from alto_streams.wire.plans import Forecast, Plan, PlanRecord
+from alto_streams.wire.records import decoder
+from alto_streams.wire.topic_names import plans_topic
 
 log = logging.getLogger(__name__)
 

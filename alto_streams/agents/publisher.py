@@ -19,9 +19,9 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from alto_streams.parts import Backoff, redacted
-from alto_streams.records import Event
-from alto_streams.redis_keys import entry_id, events_key, published_key, request_key, seen_key
 from alto_streams.settings import Settings
+from alto_streams.wire.records import Event
+from alto_streams.wire.redis_keys import entry_id, events_key, published_key, request_key, seen_key
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from alto_streams import topic_names
 from alto_streams.agents.publisher import Record
 from alto_streams.parts import Backoff, bootstrap_servers
-from alto_streams.records import Event, Poison, decoder
 from alto_streams.settings import Settings
+from alto_streams.wire import topic_names
+from alto_streams.wire.records import Event, Poison, decoder
 
 log = logging.getLogger(__name__)
 

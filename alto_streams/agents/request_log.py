@@ -12,10 +12,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from alto_streams.agents.log_range import CLOCKS_APART_MS, NotInLog, places, reading, records_of, starts_since
 from alto_streams.recordings.format import MOST_BYTES, Became, Recorded, hash_of, one_line, ordered
-from alto_streams.records import Event, EventKind, Poison, Raw, Request, Status, decoder
-from alto_streams.request_ids import created_ms
 from alto_streams.settings import Settings
-from alto_streams.topic_names import requests_topic, results_topic
+from alto_streams.wire.records import Event, EventKind, Poison, Raw, Request, Status, decoder
+from alto_streams.wire.request_ids import created_ms
+from alto_streams.wire.topic_names import requests_topic, results_topic
 
 DONE_SIGN = b'"done"'
 

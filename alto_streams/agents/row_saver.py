@@ -10,7 +10,7 @@ from alto_streams.agents.ports import RowTable
 from alto_streams.agents.working_rows import WorkingRows, Written
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.parts import Backoff
-from alto_streams.records import Poison
+from alto_streams.wire.records import Poison
 
 log = logging.getLogger(__name__)
 

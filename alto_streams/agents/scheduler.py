@@ -20,13 +20,13 @@ from alto_streams.agents.log_reader import LogReader, consumers
 from alto_streams.agents.plan_feed import PlanFeed
 from alto_streams.agents.pump import Polled, Pump
 from alto_streams.errors import Fenced, Retryable
-from alto_streams.records import decoder, encode
 from alto_streams.scheduler.downstream import Downstream
 from alto_streams.scheduler.planner import Planner
 from alto_streams.scheduler.statistics import Statistics
-from alto_streams.scheduling import EngineReport, Forecast, PlanRecord
 from alto_streams.settings import Settings
-from alto_streams.topic_names import engines_topic, forecast_key, plan_key, plans_topic
+from alto_streams.wire.plans import EngineReport, Forecast, PlanRecord
+from alto_streams.wire.records import decoder, encode
+from alto_streams.wire.topic_names import engines_topic, forecast_key, plan_key, plans_topic
 from alto_streams.worker import App
 
 log = logging.getLogger(__name__)

@@ -15,13 +15,13 @@ from alto_streams.agents.log_range import places, reading, records_of, starts_si
 from alto_streams.agents.scheduler import LOST
 from alto_streams.parts import redacted
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Poison, decoder
-from alto_streams.redis_keys import load_key
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.scheduler.statistics import Statistics
-from alto_streams.scheduling import EngineReport, Forecast, Load, Plan, PlanRecord
 from alto_streams.settings import Settings
-from alto_streams.topic_names import engines_topic, plans_topic
+from alto_streams.wire.plans import EngineReport, Forecast, Load, Plan, PlanRecord
+from alto_streams.wire.records import Poison, decoder
+from alto_streams.wire.redis_keys import load_key
+from alto_streams.wire.topic_names import engines_topic, plans_topic
 
 KEPT_S = 600.0  # of reports; the topic keeps no more for sure
 

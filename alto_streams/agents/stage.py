@@ -31,13 +31,13 @@ from alto_streams.agents.waves import waves
 from alto_streams.agents.working_rows import WorkingRows
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Cancel, Chunk, HomeRecord, Poison, Request, Result, Status, Timer, decoder, encode
 from alto_streams.sender import Out
 from alto_streams.tables.machine import OVERDUE, StageMachine
 from alto_streams.tables.markers import is_marker
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Run, Send
-from alto_streams.topic_names import home_topic, results_topic
+from alto_streams.wire.records import Cancel, Chunk, HomeRecord, Poison, Request, Result, Status, Timer, decoder, encode
+from alto_streams.wire.topic_names import home_topic, results_topic
 
 log = logging.getLogger(__name__)
 

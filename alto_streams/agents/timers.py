@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from alto_streams.records import Timer
+from alto_streams.wire.records import Timer
 
 Fired = Callable[[int, Timer], Awaitable[None]]
 

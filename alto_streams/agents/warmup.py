@@ -16,7 +16,7 @@ import msgspec
 
 from alto_streams.agents.lm_needs import Examples, check_needs
 from alto_streams.models.protocol import CallRejected, Engine, EngineUnavailable, Piece
-from alto_streams.records import Call
+from alto_streams.wire.records import Call
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from collections.abc import Collection
 
 from alto_streams.agents.ports import RowTable
 from alto_streams.errors import Fenced
-from alto_streams.records import HomeRecord
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.markers import decode_stored, encode_stored
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Row
+from alto_streams.wire.records import HomeRecord
 
 Written = tuple[str, int, bytes]
 """Row key, offset, and bytes."""

@@ -11,7 +11,7 @@ from alto_streams.cli.screens import Screen
 from alto_streams.cli.transcript import Transcript
 from alto_streams.client import Client, ProblemError
 from alto_streams.errors import Retryable
-from alto_streams.records import Mode
+from alto_streams.wire.records import Mode
 
 CANCEL_S = 3.0
 

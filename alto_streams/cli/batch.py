@@ -16,8 +16,8 @@ from alto_streams.cli.summary import FACTCHECK
 from alto_streams.cli.transcript import Transcript
 from alto_streams.client import Client, EventsLost, ProblemError
 from alto_streams.errors import Retryable
-from alto_streams.records import Mode
 from alto_streams.settings import ConfigError
+from alto_streams.wire.records import Mode
 
 
 class Row(msgspec.Struct, frozen=True):

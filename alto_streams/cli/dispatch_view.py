@@ -13,7 +13,7 @@ from rich.text import Text
 
 from alto_streams.agents.dispatch_log import Course, Dispatched, class_of
 from alto_streams.cli.scheduler_view import ago, short_names, table
-from alto_streams.scheduling import Receipt
+from alto_streams.wire.plans import Receipt
 
 REASONS = {
     "turn": "the partitions take turns",

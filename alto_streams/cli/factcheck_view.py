@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from alto_streams.ancestry import is_under
 from alto_streams.cli.timeline import Bar
 from alto_streams.cli.transcript import Item, Transcript
-from alto_streams.records import Status
+from alto_streams.wire.paths import is_under
+from alto_streams.wire.records import Status
 
 WAITING = "waiting"
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from alto_streams.records import Mode as Mode
 from alto_streams.settings import ConfigError, settings
+from alto_streams.wire.records import Mode as Mode
 
 FACTCHECK = "factcheck"
 GIVE_UP_S = 10.0

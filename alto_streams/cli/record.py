@@ -12,8 +12,8 @@ import msgspec
 import typer
 
 from alto_streams.cli import options
-from alto_streams.records import Raw
 from alto_streams.settings import ConfigError
+from alto_streams.wire.records import Raw
 
 if TYPE_CHECKING:
     from alto_streams.agents.request_log import Bound, Found
@@ -60,7 +60,7 @@ def record(
     from alto_streams.cli.log_reading import pipelines_of, read_log
     from alto_streams.recordings.files import check_target
     from alto_streams.recordings.format import ENDINGS, VERSION, Header, Recording, write_recording
-    from alto_streams.topic_names import requests_topic
+    from alto_streams.wire.topic_names import requests_topic
 
     check_target("--out", out, ENDINGS)
     (name,) = pipelines_of(pipeline)

@@ -15,7 +15,7 @@ from alto_streams.errors import Retryable
 from alto_streams.recordings.format import Recorded
 from alto_streams.recordings.results import Ran
 from alto_streams.recordings.spacing import Planned
-from alto_streams.records import Raw, Status
+from alto_streams.wire.records import Raw, Status
 
 MOST_UNDER_WAY = 1_000  # as many streams as a gateway holds open; beyond it requests are late, which is reported
 

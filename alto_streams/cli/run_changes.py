@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from alto_streams.recordings.differences import Told
 from alto_streams.recordings.results import percentile
-from alto_streams.records import Status
+from alto_streams.wire.records import Status
 
 NOTED = 0.1  # of a latency: a request that changes by less counts as unchanged
 

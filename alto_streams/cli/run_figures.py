@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from alto_streams.recordings.results import Ran, percentile
-from alto_streams.records import Status
+from alto_streams.wire.records import Status
 
 LATE_S = 0.05  # a run that sends a request in a hundred later than that measures itself
 SHARES = {"p50": 0.50, "p99": 0.99, "most": 1.0}

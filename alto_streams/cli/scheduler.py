@@ -73,7 +73,7 @@ def explain(
     """
     from alto_streams.agents.dispatch_log import course_of
     from alto_streams.cli import dispatch_view
-    from alto_streams.records import Poison
+    from alto_streams.wire.records import Poison
 
     models = {each.name: each.models() for each in _pipelines(pipeline)}
     stages = sorted({name for each in models.values() for callers in each.values() for name in callers})

@@ -15,7 +15,7 @@ from rich.text import Text
 from alto_streams.agents.scheduler_log import Known
 from alto_streams.scheduler.loads import STALE_MS
 from alto_streams.scheduler.statistics import ClassState
-from alto_streams.scheduling import ClassForecast, Load, Plan
+from alto_streams.wire.plans import ClassForecast, Load, Plan
 
 Fields = dict[str, Any]
 

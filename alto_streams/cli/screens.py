@@ -16,7 +16,7 @@ from alto_streams.cli.factcheck_view import WAITING, ClaimView, claims_of
 from alto_streams.cli.summary import FACTCHECK, one_line, summary_lines, verdict_text
 from alto_streams.cli.transcript import Speech, Transcript
 from alto_streams.client import ClientEvent
-from alto_streams.records import EventKind
+from alto_streams.wire.records import EventKind
 
 REFRESHES_PER_S = 12
 PLAIN_WIDTH = 100

@@ -19,10 +19,10 @@ from alto_streams.pipeline import Pipeline
 from alto_streams.recordings.results import ClassCalls, Ran
 from alto_streams.recordings.spacing import Planned
 from alto_streams.recordings.traces import WORDS
-from alto_streams.records import Call, Raw
 from alto_streams.scheduler import policies
-from alto_streams.scheduling import Plan
 from alto_streams.settings import ConfigError, Settings, settings
+from alto_streams.wire.plans import Plan
+from alto_streams.wire.records import Call, Raw
 
 SENTENCE = 12  # words of a line of plain text
 

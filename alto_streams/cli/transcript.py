@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from alto_streams.ancestry import parse_path
 from alto_streams.cli.withdrawals import Withdrawals
 from alto_streams.client import ClientEvent
-from alto_streams.records import EventKind, Status
+from alto_streams.wire.paths import parse_path
+from alto_streams.wire.records import EventKind, Status
 
 TAKEN_BACK = (Status.CANCELLED, Status.SHED)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from alto_streams.ancestry import is_under, parse_path
+from alto_streams.wire.paths import is_under, parse_path
 
 
 class Withdrawal(NamedTuple):

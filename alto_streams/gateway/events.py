@@ -14,8 +14,8 @@ from alto_streams.gateway.service import Service
 from alto_streams.gateway.store import Known, Store, Stored
 from alto_streams.gateway.tail import Tail
 from alto_streams.parts import Backoff, PartDown
-from alto_streams.records import EventKind
-from alto_streams.request_ids import created_ms
+from alto_streams.wire.records import EventKind
+from alto_streams.wire.request_ids import created_ms
 
 TRUNCATED = "truncated"
 RETRY_MS = 500

@@ -18,8 +18,8 @@ from redis.exceptions import RedisError
 
 from alto_streams.gateway.store import ANSWER_S, Stored, unreachable
 from alto_streams.parts import Backoff, redacted
-from alto_streams.redis_keys import events_key, offset_of
 from alto_streams.settings import Settings
+from alto_streams.wire.redis_keys import events_key, offset_of
 
 log = logging.getLogger(__name__)
 

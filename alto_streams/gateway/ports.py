@@ -10,7 +10,7 @@ import msgspec
 
 from alto_streams.parts import PartDown
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Request
+from alto_streams.wire.records import Request
 
 
 @dataclass(frozen=True)

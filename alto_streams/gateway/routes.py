@@ -15,7 +15,7 @@ from alto_streams.gateway.problems import Problem
 from alto_streams.gateway.schema import accepts, answers
 from alto_streams.gateway.service import Service, events_url
 from alto_streams.gateway.submission import parse_submission
-from alto_streams.records import EventKind
+from alto_streams.wire.records import EventKind
 
 SEND_TIMEOUT_S = 60.0
 

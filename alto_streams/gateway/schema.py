@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from alto_streams.gateway.ports import PipelineInfo
 from alto_streams.gateway.problems import MEDIA_TYPE, ProblemDocument
 from alto_streams.gateway.service import RequestState
-from alto_streams.records import EventKind, Mode
+from alto_streams.wire.records import EventKind, Mode
 
 REF = "#/components/schemas/{name}"
 PROBLEMS = {

@@ -16,9 +16,9 @@ from redis.exceptions import RedisError
 
 from alto_streams.gateway.problems import Problem
 from alto_streams.parts import PartDown, redacted
-from alto_streams.redis_keys import DATA, KIND, entry_id, events_key, idempotency_key, offset_of, request_key
-from alto_streams.request_ids import created_ms
 from alto_streams.settings import Settings
+from alto_streams.wire.redis_keys import DATA, KIND, entry_id, events_key, idempotency_key, offset_of, request_key
+from alto_streams.wire.request_ids import created_ms
 
 ANSWER_S = 2.0
 FIRST_READ, EVENTS_PER_READ = 16, 256

@@ -12,8 +12,8 @@ import msgspec
 
 from alto_streams.gateway.ports import PipelineInfo
 from alto_streams.gateway.problems import Problem
-from alto_streams.records import Context, Mode
 from alto_streams.settings import Settings
+from alto_streams.wire.records import Context, Mode
 
 MAX_KEY_CHARS = 255
 UNASKED_DEADLINE = 0.9  # of the horizon

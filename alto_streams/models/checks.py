@@ -15,7 +15,7 @@ import msgspec
 
 from alto_streams.models.protocol import CallRejected, CountsTokens, Engine, EngineUnavailable, Piece, TellsLoad
 from alto_streams.models.scripted import ScriptedEngine
-from alto_streams.records import Call, Message
+from alto_streams.wire.records import Call, Message
 
 REACH_S, LOAD_S, TRY_S = 15.0, 600.0, 60.0  # an engine of this process loads its weights first
 GRAMMAR = 'root ::= "yes" | "no"'

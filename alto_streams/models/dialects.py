@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from alto_streams.models import guides
 from alto_streams.models.protocol import CallRejected, Capabilities
-from alto_streams.records import Call
+from alto_streams.wire.records import Call
 
 Json = dict[str, Any]
 CONTINUE = "Continue this text from exactly where it ends. Write only what comes next."

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from alto_streams.grammars import one_of
 from alto_streams.models import regexes, schemas
 from alto_streams.models.protocol import CallRejected
 from alto_streams.models.rests import Rest, Unsupported, rest_after
-from alto_streams.records import Call
-from alto_streams.resume import choices_left, finished
+from alto_streams.wire.grammars import one_of
+from alto_streams.wire.records import Call
+from alto_streams.wire.resume import choices_left, finished
 
 Json = dict[str, Any]
 Kind = Literal["choices", "grammar", "json_schema", "regex"]

@@ -22,7 +22,7 @@ from alto_streams.models.metrics import LoadPage
 from alto_streams.models.pieces import Reader
 from alto_streams.models.protocol import Capabilities, EngineLoad, EngineUnavailable, Piece
 from alto_streams.models.stops import Stops
-from alto_streams.records import Call, Message
+from alto_streams.wire.records import Call, Message
 
 Json = dict[str, Any]
 

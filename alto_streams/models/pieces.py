@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from alto_streams.models.protocol import CallRejected, EngineBroke, EngineOverloaded, Piece, Usage
-from alto_streams.records import TokenLogprob
+from alto_streams.wire.records import TokenLogprob
 
 Json = dict[str, Any]
 Finish = Literal["stop", "length"]

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from alto_streams.records import Call, Message, Poison, TokenLogprob
+from alto_streams.wire.records import Call, Message, Poison, TokenLogprob
 
 
 class EngineUnavailable(Exception):

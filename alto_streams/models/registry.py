@@ -17,8 +17,8 @@ from alto_streams.models.protocol import Engine
 from alto_streams.models.scripted import Script, ScriptedEngine
 from alto_streams.models.simulated import Timing
 from alto_streams.models.vllm import VllmEngine
-from alto_streams.records import Call
 from alto_streams.settings import ConfigError, Settings
+from alto_streams.wire.records import Call
 
 FORMS = (
     "openai:http://host:port/v1#model-name (before the # ?dialect=vllm, llama.cpp, sglang or openai if need be), "

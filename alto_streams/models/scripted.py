@@ -10,8 +10,8 @@ from typing import Literal
 
 from alto_streams.models.protocol import CallRejected, Capabilities, EngineUnavailable, Piece, Usage
 from alto_streams.models.simulated import Batch, Job, Progress, RealTime, Timing, token_count
-from alto_streams.records import Call
-from alto_streams.resume import finished
+from alto_streams.wire.records import Call
+from alto_streams.wire.resume import finished
 
 LONG_LINE = 64  # tokens: some are said within the line
 

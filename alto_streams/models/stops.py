@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from alto_streams.models.protocol import Piece
-from alto_streams.resume import stops_begun
+from alto_streams.wire.resume import stops_begun
 
 
 class Stops:

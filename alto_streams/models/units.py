@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from alto_streams.models.protocol import Piece
-from alto_streams.records import TokenLogprob
+from alto_streams.wire.records import TokenLogprob
 
 CHARACTER_TOKENS = 4  # at most: a character has no more bytes, and a token has one at least
 

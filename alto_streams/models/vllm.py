@@ -29,7 +29,7 @@ from alto_streams.models.protocol import (
 from alto_streams.models.stops import Stops
 from alto_streams.models.units import Units
 from alto_streams.models.vllm_loading import Loaded, Loader
-from alto_streams.records import Call, Message
+from alto_streams.wire.records import Call, Message
 
 log = logging.getLogger(__name__)
 

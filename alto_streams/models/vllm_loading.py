@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from alto_streams.models.protocol import CallRejected
 from alto_streams.models.vllm_core import PARENT
-from alto_streams.records import Message
+from alto_streams.wire.records import Message
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -9,7 +9,7 @@ import msgspec
 
 from alto_streams.recordings.format import Recording, hash_of
 from alto_streams.recordings.results import Ran
-from alto_streams.records import Raw
+from alto_streams.wire.records import Raw
 
 
 class Told(NamedTuple):

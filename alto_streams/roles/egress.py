@@ -7,7 +7,6 @@ from typing import Any
 
 import redis.asyncio
 
-from alto_streams import topic_names
 from alto_streams.agents.egress import Egress
 from alto_streams.agents.egress import Record as Published
 from alto_streams.agents.insist import insist
@@ -16,8 +15,9 @@ from alto_streams.agents.pump import Polled, pumped
 from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.replay import ResultsReplay
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Event, Poison, decoder
 from alto_streams.settings import Settings
+from alto_streams.wire import topic_names
+from alto_streams.wire.records import Event, Poison, decoder
 from alto_streams.worker import App, new_app
 
 log = logging.getLogger(__name__)

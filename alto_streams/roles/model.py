@@ -8,7 +8,6 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from alto_streams import topic_names
 from alto_streams.agents.assignor import PlanAssignor, assign_by_plan
 from alto_streams.agents.control import ControlLog
 from alto_streams.agents.engine_load import EngineWatch
@@ -28,6 +27,7 @@ from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.pipeline import Pipeline
 from alto_streams.settings import Settings
 from alto_streams.stages import Truncate
+from alto_streams.wire import topic_names
 from alto_streams.worker import App, new_app
 
 

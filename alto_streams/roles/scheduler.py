@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from alto_streams import topic_names
 from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.scheduler import SchedulerWork
 from alto_streams.agents.scheduler_metrics import SchedulerMetrics
@@ -12,6 +11,7 @@ from alto_streams.pipeline import Pipeline
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.settings import Settings
 from alto_streams.topics import load_topics
+from alto_streams.wire import topic_names
 from alto_streams.worker import App, new_app
 
 

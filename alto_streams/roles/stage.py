@@ -7,7 +7,6 @@ import time
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from alto_streams import topic_names
 from alto_streams.agents.placing import Dispatch
 from alto_streams.agents.pump import pumped
 from alto_streams.agents.readiness import serve_readiness
@@ -15,8 +14,6 @@ from alto_streams.agents.requests import RequestAgent
 from alto_streams.agents.stage import StageAgent
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Status
-from alto_streams.request_ids import created_ms
 from alto_streams.scheduler.admission import Admission
 from alto_streams.scheduler.dispatch import Lane
 from alto_streams.settings import Settings
@@ -25,6 +22,9 @@ from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.placing import InTurn, Placing
 from alto_streams.tables.store import RowTable
 from alto_streams.topics import load_topics
+from alto_streams.wire import topic_names
+from alto_streams.wire.records import Status
+from alto_streams.wire.request_ids import created_ms
 from alto_streams.worker import App, new_app
 
 SWEEP_EVERY_S = 60.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from alto_streams.scheduling import PREFILL
+from alto_streams.wire.plans import PREFILL
 
 FLOOR = 0.1  # of a class, by speed, whatever the balance: an owner without any work would lose the prefix
 ENOUGH = 1e-3  # of all work; less than that need not be moved

@@ -11,7 +11,7 @@ from itertools import product
 
 import msgspec
 
-from alto_streams.scheduling import ClassReport, Pace
+from alto_streams.wire.plans import ClassReport, Pace
 
 BUCKET = math.log(1.15)  # each bucket of output lengths is so much wider than the last
 FASTEST_S, SLOWEST_S, MOST_CALLS = 1e-6, 100.0, 1e5  # a token's time, and the calls of one engine: else it is an error

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from alto_streams.records import Call
 from alto_streams.scheduler.loads import Fleet, Ledger, Worker
 from alto_streams.scheduler.policies import Choice, Cost, Owner, Policy, Question
 from alto_streams.scheduler.slack import latest_start
-from alto_streams.scheduling import Candidate, ClassForecast, Forecast, Load, Plan, Receipt
 from alto_streams.tables.placing import Ask, Placed, in_turn
+from alto_streams.wire.plans import Candidate, ClassForecast, Forecast, Load, Plan, Receipt
+from alto_streams.wire.records import Call
 
 OUTPUT_TOKENS = 128.0  # what a call writes of which nothing is known, if it may write so much
 CHARACTERS = 4.0  # of a prompt, per token, until a forecast tells

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from alto_streams.scheduling import Load
+from alto_streams.wire.plans import Load
 
 STALE_MS = 2_000
 SENT_MS = 10_000  # without a load, a class counts as warm for so long after a call of it was sent

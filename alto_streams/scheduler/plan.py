@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from alto_streams.scheduler.balance import Problem, problem, spread
 from alto_streams.scheduler.partitions import allot, assign, moves, unplanned
-from alto_streams.scheduling import Plan
+from alto_streams.wire.plans import Plan
 
 Graph = tuple[tuple[int, ...], ...]  # class -> its workers, in order
 

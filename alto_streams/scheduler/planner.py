@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from alto_streams.scheduler.plan import Solution, predicted, solve
 from alto_streams.scheduler.statistics import WorkerState, demand
-from alto_streams.scheduling import Forecast, Plan
+from alto_streams.wire.plans import Forecast, Plan
 
 SLOW = 0.7  # of the speed that the plan was made with
 STILL = 0.04  # of all work: when less than this is of another class than `LOOK_BACK` ticks ago, the mix stands still

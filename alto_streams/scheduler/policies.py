@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from alto_streams.scheduler.loads import Worker
-from alto_streams.scheduling import PREFILL
 from alto_streams.settings import ConfigError
+from alto_streams.wire.plans import PREFILL
 
 ESCAPE = 1.25  # times the mean: a worker that has more is overloaded (Mirrokni's consistent hashing with bounded loads)
 SLACK = 256.0  # tokens more: a few calls on idle engines are no overload

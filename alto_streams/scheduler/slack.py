@@ -6,7 +6,7 @@ those first that are lost already, so these lose their place (Lehoczky's domino 
 
 from __future__ import annotations
 
-from alto_streams.scheduling import ClassForecast, Receipt
+from alto_streams.wire.plans import ClassForecast, Receipt
 
 PATIENCE_MS = 30_000  # a call without a deadline waits as if it had to begin so long after it came
 ROOM = 0.1  # of an engine's slots: with fewer in use it sheds nothing

@@ -12,7 +12,7 @@ import msgspec
 
 from alto_streams.scheduler.decayed import ClassSums, PaceSums, speeds
 from alto_streams.scheduler.downstream import Downstream
-from alto_streams.scheduling import PREFILL, ClassForecast, EngineReport, Forecast
+from alto_streams.wire.plans import PREFILL, ClassForecast, EngineReport, Forecast
 
 PROMPT, OUTPUT, OUTPUT_UPPER = 300.0, 100.0, 250.0  # tokens, of a class of which nothing is known
 FIRST_TOKEN_S, TOKEN_S = 0.2, 0.02

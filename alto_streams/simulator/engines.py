@@ -12,12 +12,12 @@ from alto_streams.agents import lm_tally
 from alto_streams.agents.lm_tally import Held, Tally
 from alto_streams.models.protocol import CallRejected, Usage
 from alto_streams.models.simulated import Batch
-from alto_streams.records import End, Status, Work
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank
-from alto_streams.scheduling import EngineReport, Load
 from alto_streams.simulator.clock import Clock, Logs
 from alto_streams.simulator.runs import Run, Text, Writer
 from alto_streams.simulator.words import MODEL, SimulatedSystem, Watch
+from alto_streams.wire.plans import EngineReport, Load
+from alto_streams.wire.records import End, Status, Work
 
 LOOK_S = 1.0  # how often a worker looks at the clock
 

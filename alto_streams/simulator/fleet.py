@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import cycle
 
-from alto_streams import topic_names
-from alto_streams.ancestry import covers
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import Cancel, Cancelled, ControlRecord, Status, decoder, encode
-from alto_streams.records import Work as WorkItem
-from alto_streams.scheduling import Load, Plan
 from alto_streams.simulator.clock import Clock, Logs, Reader
 from alto_streams.simulator.engines import Item, Worker
 from alto_streams.simulator.runs import Writer
 from alto_streams.simulator.words import SimulatedSystem, Watch
+from alto_streams.wire import topic_names
+from alto_streams.wire.paths import covers
+from alto_streams.wire.plans import Load, Plan
+from alto_streams.wire.records import Cancel, Cancelled, ControlRecord, Status, decoder, encode
+from alto_streams.wire.records import Work as WorkItem
 
 _decode_work = decoder(WorkItem)
 _decode_control: Callable[[bytes], ControlRecord] = decoder(ControlRecord)  # type: ignore[arg-type]

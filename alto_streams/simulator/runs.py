@@ -9,10 +9,10 @@ from alto_streams.agents.coalesce import Coalescer, Gathered
 from alto_streams.models.protocol import CallRejected, Piece
 from alto_streams.models.scripted import script_parts
 from alto_streams.models.simulated import Job, token_count
-from alto_streams.records import Chunk, End, Status, Work, encode
-from alto_streams.resume import finished
 from alto_streams.simulator.clock import Clock, Logs
 from alto_streams.simulator.words import SimulatedSystem
+from alto_streams.wire.records import Chunk, End, Status, Work, encode
+from alto_streams.wire.resume import finished
 
 QUIET_S = 5.0  # a worker with nothing to say for so long tells the home that it is there
 MOST_TEXTS = 10_000

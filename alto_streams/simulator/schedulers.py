@@ -10,11 +10,11 @@ from alto_streams.scheduler.downstream import downstream
 from alto_streams.scheduler.planner import Planner
 from alto_streams.scheduler.policies import PromptAware, policy
 from alto_streams.scheduler.statistics import Statistics
-from alto_streams.scheduling import EngineReport, Forecast, Load, Plan
 from alto_streams.simulator.clock import Clock
 from alto_streams.simulator.fleet import Fleet
 from alto_streams.simulator.words import MODEL, SimulatedSystem, Watch
 from alto_streams.tables.placing import Placing
+from alto_streams.wire.plans import EngineReport, Forecast, Load, Plan
 
 TOLD_S = 0.1  # how often a worker tells its load
 REPORT_S = 1.0  # how often it reports, and the planner looks

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from alto_streams.models.scripted import Lengths, Script, message_lengths
 from alto_streams.models.simulated import Timing
-from alto_streams.records import Mode, Status
-from alto_streams.scheduling import Plan
 from alto_streams.tables.calls import Limits
+from alto_streams.wire.plans import Plan
+from alto_streams.wire.records import Mode, Status
 
 MODEL = "simulated"  # every engine serves every model, so all are one to the scheduler
 

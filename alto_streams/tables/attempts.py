@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from alto_streams.records import Chunk, Result, Start, Timer
 from alto_streams.tables.rows import CallState
+from alto_streams.wire.records import Chunk, Result, Start, Timer
 
 MAX_STARTS = 3
 

@@ -11,15 +11,6 @@ from typing import Any
 import msgspec
 
 from alto_streams.pipeline import ParseFailure, Pipeline
-from alto_streams.records import (
-    Child,
-    Chunk,
-    Close,
-    Ended,
-    Raw,
-    Result,
-    Status,
-)
 from alto_streams.tables import attempts
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.outputs import At, Outputs
@@ -28,6 +19,15 @@ from alto_streams.tables.prompts import Prompts
 from alto_streams.tables.rows import Arm, CallState, Instruction, Row, Run
 from alto_streams.tables.withdrawals import Withdrawals
 from alto_streams.topology import Kind
+from alto_streams.wire.records import (
+    Child,
+    Chunk,
+    Close,
+    Ended,
+    Raw,
+    Result,
+    Status,
+)
 
 
 @dataclass(frozen=True, slots=True)

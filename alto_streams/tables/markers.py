@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from alto_streams.records import Status
 from alto_streams.tables.rows import Row, decode_row, encode_row
+from alto_streams.wire.records import Status
 
 _markers = {status: msgspec.json.encode(status) for status in Status}  # each once in memory: there are many
 _decoder = msgspec.json.Decoder(Status)

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
-from alto_streams import topic_names
-from alto_streams.ancestry import child_path
-from alto_streams.records import (
+from alto_streams.stages import Stage
+from alto_streams.tables.rows import CallState, Send
+from alto_streams.wire import topic_names
+from alto_streams.wire.paths import child_path
+from alto_streams.wire.records import (
     Cancel,
     Child,
     Close,
@@ -25,8 +27,6 @@ from alto_streams.records import (
     Wire,
     encode,
 )
-from alto_streams.stages import Stage
-from alto_streams.tables.rows import CallState, Send
 
 
 class At(msgspec.Struct, frozen=True):

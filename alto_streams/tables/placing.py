@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
-from alto_streams.records import Call
-from alto_streams.scheduling import Receipt
+from alto_streams.wire.plans import Receipt
+from alto_streams.wire.records import Call
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 

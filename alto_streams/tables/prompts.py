@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from alto_streams import topic_names
 from alto_streams.pipeline import Parser, Pipeline, Prompt
-from alto_streams.records import Call, Chunk, Home, Mode, Raw, Status, Work, encode
-from alto_streams.resume import rest_of
 from alto_streams.tables import attempts
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.outputs import At
 from alto_streams.tables.placing import Ask, Placing
 from alto_streams.tables.rows import Row, Send
+from alto_streams.wire import topic_names
+from alto_streams.wire.records import Call, Chunk, Home, Mode, Raw, Status, Work, encode
+from alto_streams.wire.resume import rest_of
 
 
 @dataclass(slots=True)

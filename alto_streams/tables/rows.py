@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from alto_streams.ancestry import Scope
-from alto_streams.records import Context, Raw, Status, TokenLogprob
+from alto_streams.wire.paths import Scope
+from alto_streams.wire.records import Context, Raw, Status, TokenLogprob
 
 
 class Send(msgspec.Struct, frozen=True):

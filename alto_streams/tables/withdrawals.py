@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from alto_streams.ancestry import parse_path, wire_path
 from alto_streams.pipeline import Pipeline
 from alto_streams.tables.rows import Row
 from alto_streams.topology import REQUEST
+from alto_streams.wire.paths import parse_path, wire_path
 
 
 class Cut(NamedTuple):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from alto_streams.parsers import JsonLines, Lines, Sentences
 from alto_streams.pipeline import Gather, ParseFailure, Parser, Pipeline, Prompt, Record
-from alto_streams.records import Message, TokenLogprob
+from alto_streams.wire.records import Message, TokenLogprob
 from loadtest.reference.script import FILLER
 from loadtest.reference.script import load_script as script
 from loadtest.reference.workload import (

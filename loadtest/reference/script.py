@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from alto_streams.models.scripted import Script
-from alto_streams.records import Call
+from alto_streams.wire.records import Call
 from loadtest.reference.workload import ClaimCalls, ReferenceRequest, load_workload
 
 FILLER = ["it", "is", "what", "the", "sources", "say", "on", "which", "they", "agree", "in", "so", "many", "words"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from alto_streams.client import Client
-from alto_streams.records import EventKind
-from alto_streams.topic_names import results_topic
 from alto_streams.topics import load_topics
+from alto_streams.wire.records import EventKind
+from alto_streams.wire.topic_names import results_topic
 from loadtest import small
 from loadtest.kafka import Unavailable
 from loadtest.memory import measure

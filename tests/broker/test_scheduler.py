@@ -27,12 +27,12 @@ from faust.assignor.client_assignment import ClientMetadata
 from alto_streams.agents import topic_admin
 from alto_streams.agents.plan_feed import PlanFeed
 from alto_streams.parts import bootstrap_servers
-from alto_streams.records import encode
-from alto_streams.scheduling import ClassReport, EngineReport, Plan
 from alto_streams.settings import Settings
 from alto_streams.tcp_ports import free_ports
-from alto_streams.topic_names import class_of, engines_topic, model_app, plan_key, plans_topic
 from alto_streams.topics import load_topics
+from alto_streams.wire.plans import ClassReport, EngineReport, Plan
+from alto_streams.wire.records import encode
+from alto_streams.wire.topic_names import class_of, engines_topic, model_app, plan_key, plans_topic
 from tests.broker.brokers import HOST, Server
 from tests.broker.faust_apps import until
 from tests.e2e.systems import Process, process

@@ -16,9 +16,9 @@ from redis.asyncio import Redis
 from alto_streams.agents.lm_pool import SHED_CAUSE
 from alto_streams.agents.lm_reports import read_load
 from alto_streams.client import Client
-from alto_streams.records import EventKind
-from alto_streams.redis_keys import load_key
-from alto_streams.scheduling import Load
+from alto_streams.wire.plans import Load
+from alto_streams.wire.records import EventKind
+from alto_streams.wire.redis_keys import load_key
 from loadtest.kafka import Unavailable
 from loadtest.slow_engine import SlowEngine
 from loadtest.systems import System, system

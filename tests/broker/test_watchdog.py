@@ -19,11 +19,11 @@ from alto_streams import broker_offsets
 from alto_streams.agents import topic_admin
 from alto_streams.broker_offsets import BrokerOffsets
 from alto_streams.parts import PartDown, bootstrap_servers
-from alto_streams.records import Call, Event, EventKind, Home, Raw, Work, encode
-from alto_streams.request_ids import new_request_id
 from alto_streams.tcp_ports import free_ports
 from alto_streams.topics import load_topics
 from alto_streams.watch import EXIT_STALLED
+from alto_streams.wire.records import Call, Event, EventKind, Home, Raw, Work, encode
+from alto_streams.wire.request_ids import new_request_id
 from tests.broker.brokers import HOST, ROOT, Server
 from tests.broker.faust_apps import create_topics, unique, until
 from tests.e2e.systems import Process, environment, process

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from alto_streams.models.scripted import Script
-from alto_streams.records import Call
+from alto_streams.wire.records import Call
 from tests.simulation.script import pipeline
 
 __all__ = ["pipeline", "script"]

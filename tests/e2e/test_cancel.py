@@ -11,7 +11,7 @@ import pytest
 from alto_streams.cli.asking import Asked
 from alto_streams.cli.transcript import Transcript
 from alto_streams.client import Client, ClientEvent
-from alto_streams.records import EventKind, Mode
+from alto_streams.wire.records import EventKind, Mode
 from tests.e2e.systems import COMMAND, RUN_S, System, environment, up, write_rows
 
 # Some seconds of the reference engine's timing, and within the tokens that an answer may have.

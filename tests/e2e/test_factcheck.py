@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from alto_streams.records import DeadLetter, decoder
+from alto_streams.wire.records import DeadLetter, decoder
 from tests.broker.brokers import Server
 from tests.e2e.systems import Expected, Process, System, process, read_lines, recording, up, write_rows
 

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from alto_streams.client import Client
-from alto_streams.records import EventKind, Mode
+from alto_streams.wire.records import EventKind, Mode
 from tests.broker.brokers import Server
 from tests.e2e.systems import up
 from tests.simulation.script import QUERIES, Script, write_script

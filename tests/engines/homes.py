@@ -13,8 +13,8 @@ import msgspec
 from alto_streams.agents.control import ControlLog
 from alto_streams.agents.lm import LMAgent
 from alto_streams.models.protocol import Engine
-from alto_streams.records import Call, Chunk, Home, HomeRecord, Start, Status, Wire, Work, decoder
-from alto_streams.resume import rest_of
+from alto_streams.wire.records import Call, Chunk, Home, HomeRecord, Start, Status, Wire, Work, decoder
+from alto_streams.wire.resume import rest_of
 
 _decode: Callable[[bytes], Wire] = decoder(HomeRecord)  # type: ignore[arg-type]
 

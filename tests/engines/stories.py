@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alto_streams.parsers import Lines
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
-from alto_streams.records import Message
+from alto_streams.wire.records import Message
 
 MODEL = "teller"
 TOKENS = 64

@@ -9,7 +9,7 @@ import pytest
 
 from alto_streams.models.protocol import Engine, EngineUnavailable
 from alto_streams.models.scripted import ScriptedEngine
-from alto_streams.records import Call, Message
+from alto_streams.wire.records import Call, Message
 from tests.engines.subjects import MODELS, Subject
 from tests.unit.engines import ask, run, text_of, tokens_of
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from alto_streams.models.protocol import Engine, EngineUnavailable
-from alto_streams.records import Call, Ended, Home, Message, Work
+from alto_streams.wire.records import Call, Ended, Home, Message, Work
 from tests.engines.homes import Homes
 from tests.engines.servers import VLLM_TAKEN
 from tests.engines.subjects import FULL, Subject

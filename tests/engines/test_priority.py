@@ -6,8 +6,8 @@ import asyncio
 import time
 
 from alto_streams.models.vllm import VllmEngine
-from alto_streams.records import Call, Ended, Home, Message, Work
-from alto_streams.scheduling import Receipt
+from alto_streams.wire.plans import Receipt
+from alto_streams.wire.records import Call, Ended, Home, Message, Work
 from tests.engines.homes import Homes
 from tests.unit.engine_servers import until
 

@@ -8,11 +8,11 @@ import re
 import msgspec
 import pytest
 
-from alto_streams.grammars import LineGrammar
 from alto_streams.models.protocol import CallRejected, Engine, Piece
 from alto_streams.models.scripted import ScriptedEngine
-from alto_streams.records import Call, Message
-from alto_streams.resume import rest_of
+from alto_streams.wire.grammars import LineGrammar
+from alto_streams.wire.records import Call, Message
+from alto_streams.wire.resume import rest_of
 from tests.engines.subjects import FULL, Subject
 from tests.unit.engine_servers import RECORDED
 from tests.unit.engines import ask, recorded, run, text_of, tokens_of

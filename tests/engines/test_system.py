@@ -11,7 +11,7 @@ import pytest
 
 from alto_streams.client import Client, ClientEvent
 from alto_streams.parsers import Lines
-from alto_streams.records import EventKind
+from alto_streams.wire.records import EventKind
 from loadtest.kafka import Unavailable
 from loadtest.systems import Care, system
 from tests.engines import stories

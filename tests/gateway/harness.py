@@ -20,9 +20,9 @@ from alto_streams.agents.publisher import Record
 from alto_streams.gateway import PipelineInfo, create_gateway
 from alto_streams.local import ping
 from alto_streams.parts import PartDown
-from alto_streams.records import Event, EventKind, Raw, Request
 from alto_streams.settings import Settings
 from alto_streams.tcp_ports import free_ports
+from alto_streams.wire.records import Event, EventKind, Raw, Request
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = "questions"

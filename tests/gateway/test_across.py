@@ -20,7 +20,8 @@ from alto_streams.agents.publisher import Record
 from alto_streams.agents.replay import ResultsReplay
 from alto_streams.client import Client, ClientEvent, ProblemError
 from alto_streams.parts import PartDown
-from alto_streams.records import (
+from alto_streams.tcp_ports import free_ports
+from alto_streams.wire.records import (
     Cancel,
     Cancelled,
     ControlRecord,
@@ -31,8 +32,7 @@ from alto_streams.records import (
     decoder,
     encode,
 )
-from alto_streams.request_ids import new_request_id
-from alto_streams.tcp_ports import free_ports
+from alto_streams.wire.request_ids import new_request_id
 from tests.broker.brokers import Server
 from tests.gateway.harness import LATE_S, PIPELINE, GatewayProcess, event, eventually, settings_for, story
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from alto_streams import client
 from alto_streams.client import Client
-from alto_streams.records import EventKind
+from alto_streams.wire.records import EventKind
 
 OPEN = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 DONE = b'id: 7\nevent: done\ndata: {"stage":"s","path":"","number":0,"at_ms":0,"body":{}}\n\n'

@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 
 from alto_streams.agents.egress import Egress
 from alto_streams.agents.publisher import Record
-from alto_streams.records import EventKind
-from alto_streams.redis_keys import events_key, published_key, request_key, seen_key
-from alto_streams.request_ids import new_request_id
+from alto_streams.wire.records import EventKind
+from alto_streams.wire.redis_keys import events_key, published_key, request_key, seen_key
+from alto_streams.wire.request_ids import new_request_id
 from tests.broker.brokers import Server
 from tests.gateway.harness import Results, event, eventually, settings_for, story
 

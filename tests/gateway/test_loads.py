@@ -17,11 +17,11 @@ from alto_streams.agents import lm_reports
 from alto_streams.agents.lm_reports import LoadWriter, now_ms, read_load
 from alto_streams.agents.lm_tally import Tally
 from alto_streams.agents.load_feed import EVERY_MS, LoadFeed
-from alto_streams.codec import encode
-from alto_streams.records import Call, Home, Work
-from alto_streams.redis_keys import load_key
 from alto_streams.scheduler.loads import STALE_MS
-from alto_streams.scheduling import Load, Receipt
+from alto_streams.wire.codec import encode
+from alto_streams.wire.plans import Load, Receipt
+from alto_streams.wire.records import Call, Home, Work
+from alto_streams.wire.redis_keys import load_key
 from tests.broker.brokers import Server
 from tests.gateway.harness import LATE_S, eventually, settings_for
 

@@ -11,7 +11,12 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.records import (
+from alto_streams.tables.attempts import MAX_STARTS
+from alto_streams.tables.calls import Limits
+from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.outputs import At
+from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
+from alto_streams.wire.records import (
     Child,
     Chunk,
     Context,
@@ -25,11 +30,6 @@ from alto_streams.records import (
     Timer,
     Work,
 )
-from alto_streams.tables.attempts import MAX_STARTS
-from alto_streams.tables.calls import Limits
-from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.outputs import At
-from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
 from tests.placing import Always
 from tests.properties.call_runs import KINDS, MAX_TOKENS, PIPELINES, REQUEST_ID, Kind, Line, Try
 from tests.properties.scope_model import Violation

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
-from alto_streams.records import Chunk, End, Start
+from alto_streams.wire.records import Chunk, End, Start
 from tests.simulation.script import Lines
 
 Kind = Literal["resume", "redo", "within", "map"]

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from alto_streams.pipeline import Gather, Pipeline
-from alto_streams.records import Cancel, Child, Close, HomeRecord, Items, Raw, Request, Retract, Status
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Row, Send, decode_row, encode_row
+from alto_streams.wire.records import Cancel, Child, Close, HomeRecord, Items, Raw, Request, Retract, Status
 from tests.placing import Always
 from tests.properties import made
 from tests.properties.made import Item

@@ -11,9 +11,9 @@ import re
 import zlib
 from typing import Any
 
-from alto_streams.ancestry import ancestor_path, child_path, is_under
 from alto_streams.pipeline import Gather
 from alto_streams.topology import REQUEST, Kind, Node
+from alto_streams.wire.paths import ancestor_path, child_path, is_under
 from tests.properties import made
 from tests.properties.made import Item
 from tests.properties.pipeline_world import MAX_STEPS, Faults, PipelineWorld, Stream

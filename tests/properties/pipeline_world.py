@@ -15,8 +15,13 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.ancestry import child_path
-from alto_streams.records import (
+from alto_streams.tables.calls import Limits
+from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.outputs import At
+from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
+from alto_streams.topology import REQUEST
+from alto_streams.wire.paths import child_path
+from alto_streams.wire.records import (
     Cancel,
     Child,
     Chunk,
@@ -33,11 +38,6 @@ from alto_streams.records import (
     Work,
     decoder,
 )
-from alto_streams.tables.calls import Limits
-from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.outputs import At
-from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
-from alto_streams.topology import REQUEST
 from tests.placing import Always
 from tests.properties.random_pipelines import Shape, fails, said
 from tests.properties.scope_model import Violation

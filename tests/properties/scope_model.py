@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from alto_streams.ancestry import Scope
+from alto_streams.wire.paths import Scope
 
 Where = tuple[tuple[int, int], ...]  # (index, epoch) level by level: the oracle reads no wire form
 MOST_FACTS = 40

@@ -11,11 +11,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from alto_streams.records import Chunk, Start, Timer, Work
 from alto_streams.tables import attempts, calls, machine, prompts
 from alto_streams.tables.attempts import Ruling
 from alto_streams.tables.calls import Calls
 from alto_streams.tables.rows import CallState
+from alto_streams.wire.records import Chunk, Start, Timer, Work
 from tests.properties import call_model
 from tests.properties.call_model import CallWorld
 from tests.properties.call_runs import KINDS, Kind

@@ -12,12 +12,12 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alto_streams.records import Event, EventKind, HomeRecord, Items, decoder
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Instruction, Row, Send, decode_row, encode_row
-from alto_streams.topic_names import home_topic
+from alto_streams.wire.records import Event, EventKind, HomeRecord, Items, decoder
+from alto_streams.wire.topic_names import home_topic
 from tests.placing import Always
 from tests.simulation.log import Appended
 from tests.simulation.script import Question, pipeline

@@ -11,12 +11,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from alto_streams.ancestry import Scope
-from alto_streams.records import Items
 from alto_streams.tables.calls import Calls
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.rows import Row
 from alto_streams.tables.withdrawals import Cut, Withdrawals
+from alto_streams.wire.paths import Scope
+from alto_streams.wire.records import Items
 from tests.properties import join_model
 from tests.properties.join_model import Chain, JoinWorld
 from tests.properties.scope_model import Violation

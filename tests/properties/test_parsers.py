@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from alto_streams.parsers import JsonLines, Lines, Sentences, Whole
 from alto_streams.pipeline import ParseFailure, Parser
 from alto_streams.pipelines.factcheck.verdict import VerdictLine
-from alto_streams.records import TokenLogprob
+from alto_streams.wire.records import TokenLogprob
 
 
 class Claim(msgspec.Struct, frozen=True):

@@ -11,8 +11,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from alto_streams.ancestry import Scope, Stream
-from alto_streams.records import Items
 from alto_streams.tables import machine
 from alto_streams.tables.calls import Calls
 from alto_streams.tables.joins import Joins
@@ -20,6 +18,8 @@ from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import Outputs
 from alto_streams.tables.rows import Row
 from alto_streams.tables.withdrawals import Withdrawals
+from alto_streams.wire.paths import Scope, Stream
+from alto_streams.wire.records import Items
 from tests.properties import pipeline_oracle
 from tests.properties.pipeline_oracle import check_done, settle
 from tests.properties.pipeline_world import Faults, PipelineWorld

@@ -14,7 +14,7 @@ from alto_streams.recordings.differences import differences, of_run
 from alto_streams.recordings.format import Became, Header, Recorded, Recording, hash_of, read_recording, write_recording
 from alto_streams.recordings.results import Ran, RunHeader, read_results, write_results
 from alto_streams.recordings.spacing import as_recorded
-from alto_streams.records import Mode, Raw, Status
+from alto_streams.wire.records import Mode, Raw, Status
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 VALUES = st.recursive(

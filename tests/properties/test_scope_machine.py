@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from alto_streams.ancestry import Level, Scope, Stream
+from alto_streams.wire.paths import Level, Scope, Stream
 from tests.properties import scope_model
 from tests.properties.scope_model import ScopeWorld, Violation, grow
 

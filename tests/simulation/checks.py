@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.records import Event, EventKind, Status, decoder
-from alto_streams.topic_names import results_topic
+from alto_streams.wire.records import Event, EventKind, Status, decoder
+from alto_streams.wire.topic_names import results_topic
 from tests.simulation.faults import Violation
 from tests.simulation.script import Script, pipeline
 from tests.simulation.world import World

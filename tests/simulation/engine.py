@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
-from alto_streams.records import Call
+from alto_streams.wire.records import Call
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

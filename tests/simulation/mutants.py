@@ -9,12 +9,12 @@ import pytest
 
 from alto_streams.agents import pump, row_saver, stage
 from alto_streams.agents.working_rows import WorkingRows
-from alto_streams.ancestry import Scope, parse_path, wire_path
-from alto_streams.records import Chunk, Request, Start, Timer, Work
 from alto_streams.tables import attempts, calls, joins, machine, merge, outputs, prompts, store, withdrawals
 from alto_streams.tables.attempts import Ruling
 from alto_streams.tables.markers import is_marker
 from alto_streams.tables.rows import CallState, Row
+from alto_streams.wire.paths import Scope, parse_path, wire_path
+from alto_streams.wire.records import Chunk, Request, Start, Timer, Work
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 

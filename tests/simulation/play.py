@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alto_streams.records import Chunk, HomeRecord, Mode, Start, Work, decoder
-from alto_streams.topic_names import home_topic, work_topic
+from alto_streams.wire.records import Chunk, HomeRecord, Mode, Start, Work, decoder
+from alto_streams.wire.topic_names import home_topic, work_topic
 from tests.simulation.checks import check
 from tests.simulation.faults import CALM, NONE, RESTLESS, SKEWED, SLOW, WILD, Faults, Violation
 from tests.simulation.redo import RedoWorld

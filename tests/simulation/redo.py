@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
-from alto_streams.records import Call, Cancel, encode
-from alto_streams.topic_names import home_topic
+from alto_streams.wire.records import Call, Cancel, encode
+from alto_streams.wire.topic_names import home_topic
 from tests.simulation.faults import Faults
 from tests.simulation.script import MAX_TOKENS, Lines
 from tests.simulation.world import World

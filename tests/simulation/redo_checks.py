@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.ancestry import is_under, parse_path
-from alto_streams.records import Event, EventKind, decoder
-from alto_streams.topic_names import results_topic
+from alto_streams.wire.paths import is_under, parse_path
+from alto_streams.wire.records import Event, EventKind, decoder
+from alto_streams.wire.topic_names import results_topic
 from tests.simulation.checks import Client
 from tests.simulation.faults import Violation
 from tests.simulation.redo import RedoWorld, judgement, notes_of

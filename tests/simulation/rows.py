@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from alto_streams.request_ids import created_ms
 from alto_streams.tables.markers import is_marker
 from alto_streams.tables.merge import Rows, encode_key, encode_value
 from alto_streams.tables.store import Put, RowTable
-from alto_streams.topic_names import changelog_topic, home_topic
+from alto_streams.wire.request_ids import created_ms
+from alto_streams.wire.topic_names import changelog_topic, home_topic
 from tests.simulation.faults import Violation
 
 if TYPE_CHECKING:

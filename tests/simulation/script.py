@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alto_streams.pipeline import Gather, ParseFailure, Pipeline, Prompt, Record
-from alto_streams.records import Mode, TokenLogprob
+from alto_streams.wire.records import Mode, TokenLogprob
 
 MAX_TOKENS = 100_000
 QUERIES = (0, 1, 2, 2, 5)

@@ -17,13 +17,13 @@ from alto_streams.agents.pump import Pump
 from alto_streams.agents.requests import RequestAgent
 from alto_streams.agents.stage import StageAgent
 from alto_streams.errors import Fenced, Retryable
-from alto_streams.records import Status
-from alto_streams.request_ids import created_ms
 from alto_streams.scheduler.admission import Admission
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.merge import Rows
-from alto_streams.topic_names import control_topic, home_topic, requests_topic, stage_app
+from alto_streams.wire.records import Status
+from alto_streams.wire.request_ids import created_ms
+from alto_streams.wire.topic_names import control_topic, home_topic, requests_topic, stage_app
 from tests.simulation.engine import SimulatedEngine
 from tests.simulation.group import Consumer, Group
 from tests.simulation.log import Appended, Place

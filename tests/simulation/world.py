@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from alto_streams.records import Call, Cancel, Context, Mode, Raw, Request, encode
 from alto_streams.tables.placing import Ask, Placed
-from alto_streams.topic_names import home_topic, requests_topic, results_topic, work_topic
+from alto_streams.wire.records import Call, Cancel, Context, Mode, Raw, Request, encode
+from alto_streams.wire.topic_names import home_topic, requests_topic, results_topic, work_topic
 from tests.simulation.chaos import Chaos
 from tests.simulation.engine import grid
 from tests.simulation.faults import CHANCE, NONE, WILD, Faults, Violation

@@ -8,7 +8,11 @@ from typing import Any
 import msgspec
 
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import (
+from alto_streams.tables.calls import Limits
+from alto_streams.tables.machine import StageMachine
+from alto_streams.tables.outputs import At
+from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
+from alto_streams.wire.records import (
     Child,
     Chunk,
     Close,
@@ -27,11 +31,7 @@ from alto_streams.records import (
     Wire,
     Work,
 )
-from alto_streams.tables.calls import Limits
-from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.outputs import At
-from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
-from alto_streams.topic_names import home_topic
+from alto_streams.wire.topic_names import home_topic
 from tests.placing import Always
 
 REQUEST_ID = "request-1"

@@ -14,7 +14,10 @@ from alto_streams.agents.pump import Polled
 from alto_streams.agents.stage import StageAgent
 from alto_streams.errors import Fenced
 from alto_streams.pipeline import Pipeline
-from alto_streams.records import (
+from alto_streams.sender import Out
+from alto_streams.tables.calls import Limits
+from alto_streams.tables.machine import StageMachine
+from alto_streams.wire.records import (
     Child,
     DeadLetter,
     HomeRecord,
@@ -26,10 +29,7 @@ from alto_streams.records import (
     decoder,
     encode,
 )
-from alto_streams.request_ids import created_ms, new_request_id
-from alto_streams.sender import Out
-from alto_streams.tables.calls import Limits
-from alto_streams.tables.machine import StageMachine
+from alto_streams.wire.request_ids import created_ms, new_request_id
 from tests.placing import Always
 from tests.simulation.script import Sentence, pipeline
 

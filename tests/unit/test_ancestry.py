@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alto_streams.ancestry import (
+from alto_streams.wire.paths import (
     MAX_DEPTH,
     MAX_EPOCH,
     MAX_INDEX,
@@ -17,7 +17,7 @@ from alto_streams.ancestry import (
     parse_path,
     wire_path,
 )
-from alto_streams.records import Poison
+from alto_streams.wire.records import Poison
 
 
 @pytest.mark.parametrize(

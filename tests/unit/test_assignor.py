@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from alto_streams.agents.assignor import PlanAssignor, carry_out, describe, make_room
 from alto_streams.agents.plan_feed import PlanFeed
-from alto_streams.records import encode
 from alto_streams.scheduler.partitions import unplanned
-from alto_streams.scheduling import Forecast, Plan, PlanRecord
+from alto_streams.wire.plans import Forecast, Plan, PlanRecord
+from alto_streams.wire.records import encode
 
 WORKERS = ["http://a:1", "http://b:1", "http://c:1", "http://d:1"]
 NAMES = st.sampled_from(WORKERS)

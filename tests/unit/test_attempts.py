@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from alto_streams.records import Chunk, Result, Start, Timer
 from alto_streams.tables.attempts import (
     MAX_STARTS,
     Ruling,
@@ -18,6 +17,7 @@ from alto_streams.tables.attempts import (
     rule_timer,
 )
 from alto_streams.tables.rows import CallState
+from alto_streams.wire.records import Chunk, Result, Start, Timer
 
 UNHEARD = CallState(attempt=2)
 FOLLOWED = CallState(attempt=2, run="a", starts=1, mark=1)

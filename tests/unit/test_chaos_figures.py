@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from alto_streams.client import ClientEvent
-from alto_streams.records import Event, EventKind, Raw
+from alto_streams.wire.records import Event, EventKind, Raw
 from loadtest.chaos_check import Checker, Tally
 from loadtest.chaos_gaps import Fault, gaps, percentile, silences
 from loadtest.chaos_load import Asked

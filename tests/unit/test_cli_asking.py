@@ -12,7 +12,7 @@ from alto_streams.cli.asking import Asked, ask
 from alto_streams.cli.batch import Batch, Row
 from alto_streams.cli.options import early_end
 from alto_streams.client import Client, ClientEvent, ProblemError
-from alto_streams.records import EventKind, Mode
+from alto_streams.wire.records import EventKind, Mode
 
 DONE = ClientEvent(2, EventKind.DONE, "report", "", 0, 0, {"status": "ok", "result": {"claims": []}})
 TEXT = ClientEvent(1, EventKind.CHUNK, "answer", "", 0, 0, {"text": "It is"})

@@ -14,7 +14,7 @@ from alto_streams.cli.screens import JsonScreen, LiveScreen, PlainScreen, Screen
 from alto_streams.cli.timeline import Bar, gantt
 from alto_streams.cli.transcript import Transcript
 from alto_streams.client import ClientEvent
-from alto_streams.records import EventKind as Kind
+from alto_streams.wire.records import EventKind as Kind
 
 CLAIM, OTHER = "Paris is the capital of France.", "It has ten rivers."
 EVIDENCE = [{"source": "countries/france.txt", "text": "The capital of\nFrance is \x1b[31mParis."}]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from alto_streams.codec import Poison, Wire, decoder
-from alto_streams.records import HomeRecord
+from alto_streams.wire.codec import Poison, Wire, decoder
+from alto_streams.wire.records import HomeRecord
 
 decode: Callable[[bytes], Wire] = decoder(HomeRecord)  # type: ignore[arg-type]
 

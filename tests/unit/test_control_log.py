@@ -11,8 +11,8 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from alto_streams.agents.control import ControlLog
-from alto_streams.ancestry import covers
-from alto_streams.records import Call, Cancelled, ControlRecord, Ended, Home, Work, encode
+from alto_streams.wire.paths import covers
+from alto_streams.wire.records import Call, Cancelled, ControlRecord, Ended, Home, Work, encode
 
 
 class Consumer:

@@ -13,9 +13,9 @@ from alto_streams.agents.redrive import Redriven
 from alto_streams.cli import run_command
 from alto_streams.cli.dead_letters import fields, table, told
 from alto_streams.cli.log_reading import since_of
-from alto_streams.records import DeadLetter
-from alto_streams.request_ids import new_request_id
 from alto_streams.settings import ConfigError
+from alto_streams.wire.records import DeadLetter
+from alto_streams.wire.request_ids import new_request_id
 
 REQUEST = new_request_id()
 AT_MS = 1_900_000_000_123  # 2030-03-17T17:46:40.123Z

@@ -13,7 +13,6 @@ from alto_streams.agents import engine_load, lm_reports
 from alto_streams.agents.engine_load import KEPT_S, EngineWatch
 from alto_streams.agents.lm_reports import Reports, telling
 from alto_streams.agents.lm_tally import WORK, Tally
-from alto_streams.codec import decoder, encode
 from alto_streams.models import metrics as pages
 from alto_streams.models.metrics import load_of
 from alto_streams.models.openai import OpenAIEngine
@@ -21,8 +20,9 @@ from alto_streams.models.protocol import EngineLoad, Usage
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.scheduler.dispatch import Dispatcher, Lane
 from alto_streams.scheduler.policies import policy
-from alto_streams.scheduling import OTHERS, Load
 from alto_streams.tables.placing import Ask
+from alto_streams.wire.codec import decoder, encode
+from alto_streams.wire.plans import OTHERS, Load
 from tests.unit.engine_servers import METRICS, RECORDED, FakeVllm, serving, until
 from tests.unit.engines import ask, run, text_of
 

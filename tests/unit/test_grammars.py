@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alto_streams.grammars import LineGrammar, grammar_after, one_of, whole_grammar
+from alto_streams.wire.grammars import LineGrammar, grammar_after, one_of, whole_grammar
 
 LINES = LineGrammar("[a-z]+", least=1, most=3, end="\n")
 LINE = 'line ::= [a-z]+ "\\n"\n'

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from alto_streams.pipeline import Gather
-from alto_streams.records import Child, Close, Context, Items, Mode, Status
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.rows import CallState, Row
 from alto_streams.tables.withdrawals import Withdrawals
+from alto_streams.wire.records import Child, Close, Context, Items, Mode, Status
 from tests.simulation.script import Claim, Passage, Question, pipeline
 from tests.unit.homes import items, request
 

@@ -21,7 +21,7 @@ from alto_streams.models.protocol import (
     EngineUnavailable,
     Piece,
 )
-from alto_streams.records import (
+from alto_streams.wire.records import (
     Call,
     Cancelled,
     Chunk,

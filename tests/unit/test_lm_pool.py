@@ -12,10 +12,10 @@ import pytest
 from alto_streams.agents.lm_pool import SHED_CAUSE, Pool, prefetch
 from alto_streams.agents.lm_tally import Tally
 from alto_streams.errors import Fenced
-from alto_streams.records import Call, Cancel, Context, Home, Status, Work, decoder, encode
 from alto_streams.scheduler.slack import PATIENCE_MS, ROOM
-from alto_streams.scheduling import Receipt
 from alto_streams.sender import Out
+from alto_streams.wire.plans import Receipt
+from alto_streams.wire.records import Call, Cancel, Context, Home, Status, Work, decoder, encode
 from tests.simulation.group import Record
 
 WORK = Work("r", "claims", "0", 1, Home("chunks.factcheck.claims", 0), "judge", Call([], 10))

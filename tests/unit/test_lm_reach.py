@@ -14,10 +14,10 @@ from alto_streams.agents.lm import LMAgent
 from alto_streams.agents.lm_reach import AWAY_S, BACK, Reach
 from alto_streams.agents.lm_reports import Reports
 from alto_streams.agents.lm_tally import Tally
-from alto_streams.codec import decoder
 from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
-from alto_streams.records import Call
-from alto_streams.scheduling import EngineReport
+from alto_streams.wire.codec import decoder
+from alto_streams.wire.plans import EngineReport
+from alto_streams.wire.records import Call
 from tests.unit.test_lm_agent import WORK, Log
 
 

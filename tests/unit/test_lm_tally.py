@@ -8,12 +8,12 @@ import pytest
 from alto_streams.agents.lm import LMAgent
 from alto_streams.agents.lm_tally import TOKENS_MOST, Tally
 from alto_streams.agents.lm_tally import WORK as PRIOR
-from alto_streams.codec import decoder, encode
 from alto_streams.models.protocol import Piece, Usage
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.models.simulated import Timing
-from alto_streams.records import Message
-from alto_streams.scheduling import PREFILL, ClassReport, EngineReport, Pace, Receipt
+from alto_streams.wire.codec import decoder, encode
+from alto_streams.wire.plans import PREFILL, ClassReport, EngineReport, Pace, Receipt
+from alto_streams.wire.records import Message
 from tests.unit.test_lm_agent import WORK, Log, agent_of
 
 CLAIMS, QUERIES, VERDICT = "factcheck.claims", "factcheck.queries", "factcheck.verdict"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from alto_streams.records import (
+from alto_streams.wire.records import (
     Chunk,
     Close,
     End,

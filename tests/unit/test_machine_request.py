@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from alto_streams.records import (
+from alto_streams.tables.rows import encode_row
+from alto_streams.wire.records import (
     Cancel,
     Cancelled,
     Child,
@@ -22,7 +23,6 @@ from alto_streams.records import (
     Status,
     Timer,
 )
-from alto_streams.tables.rows import encode_row
 from tests.simulation.script import Claim, Passage, Query, Question, Verdict, pipeline
 from tests.unit.homes import (
     REQUEST_ID,

@@ -6,7 +6,7 @@ import asyncio
 
 from alto_streams.agents.maps import MapRunner
 from alto_streams.pipeline import Gather, Pipeline, Record
-from alto_streams.records import Poison, Result, Status
+from alto_streams.wire.records import Poison, Result, Status
 
 
 class Ask(Record):

@@ -13,7 +13,7 @@ import pytest
 from alto_streams.agents.control import ControlLog
 from alto_streams.agents.lm import LMAgent
 from alto_streams.models.openai import OpenAIEngine
-from alto_streams.records import Call, Ended, Home, Message, Work
+from alto_streams.wire.records import Call, Ended, Home, Message, Work
 from tests.unit.test_lm_agent import Log
 
 TRIES = 20  # other programs share the machine

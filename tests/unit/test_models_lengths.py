@@ -13,8 +13,8 @@ from alto_streams.models.lengths import Lengths
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.protocol import Capabilities, TooLong
 from alto_streams.models.scripted import ScriptedEngine
-from alto_streams.records import Call, Message, Status
 from alto_streams.stages import Truncate
+from alto_streams.wire.records import Call, Message, Status
 from tests.unit.engine_servers import FakeVllm, local_process, serving
 from tests.unit.engines import local_missing, run
 from tests.unit.test_lm_agent import WORK, Engine, Log, agent_of

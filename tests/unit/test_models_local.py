@@ -16,8 +16,8 @@ import pytest
 from alto_streams.models import local
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.protocol import CallRejected, EngineUnavailable
-from alto_streams.records import Call, Message
 from alto_streams.settings import ConfigError
+from alto_streams.wire.records import Call, Message
 from tests.unit.engine_servers import local_process
 from tests.unit.engines import local_missing, run, text_of
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from alto_streams.records import Child, Close, Context, EventKind, Items, Mode, Raw, Status
 from alto_streams.tables.outputs import At, Outputs
 from alto_streams.tables.rows import CallState, Send
+from alto_streams.wire.records import Child, Close, Context, EventKind, Items, Mode, Raw, Status
 from tests.simulation.script import pipeline
 from tests.unit.homes import REQUEST_ID, events, sent
 

@@ -11,7 +11,7 @@ from alto_streams.parsers import JsonLines, Lines, Sentences, Whole
 from alto_streams.pipeline import ParseFailure
 from alto_streams.pipelines.factcheck.search import Passage
 from alto_streams.pipelines.factcheck.verdict import VerdictLine, log_odds
-from alto_streams.records import TokenLogprob
+from alto_streams.wire.records import TokenLogprob
 
 
 class Claim(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from alto_streams.pipeline import Prompt
 from alto_streams.pipelines.factcheck import Claim, prompts
 from alto_streams.pipelines.factcheck.search import Passage
 from alto_streams.pipelines.factcheck.verdict import VerdictLine
-from alto_streams.records import Call
+from alto_streams.wire.records import Call
 
 FACT = Passage("a.txt", "The capital of Mali is Bamako.", 2.0)
 STAGES: dict[str, Callable[[str], Prompt[Any]]] = {

@@ -13,8 +13,8 @@ from alto_streams.agents.lm_pool import Pool
 from alto_streams.agents.pump import Polled, Pump, pumped
 from alto_streams.errors import Fenced
 from alto_streams.handover import Taker
-from alto_streams.records import Call, Home, Work, encode
 from alto_streams.settings import Settings
+from alto_streams.wire.records import Call, Home, Work, encode
 from alto_streams.worker import new_app
 from tests.simulation.group import Record
 

@@ -25,8 +25,8 @@ from alto_streams.recordings.format import (
 )
 from alto_streams.recordings.results import Ran, RunHeader, percentile, read_results, write_results
 from alto_streams.recordings.spacing import Arrivals, as_recorded, at_rate
-from alto_streams.records import Mode, Raw, Status
 from alto_streams.settings import ConfigError
+from alto_streams.wire.records import Mode, Raw, Status
 
 ENDINGS = ("jsonl", "jsonl.gz", "parquet")
 AT_MS = 1_900_000_000_000

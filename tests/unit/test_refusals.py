@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from alto_streams.ancestry import MAX_DEPTH
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record, load_pipelines
 from alto_streams.settings import ConfigError
 from alto_streams.topology import PipelineError
+from alto_streams.wire.paths import MAX_DEPTH
 from tests.unit.shapes import A, B, C, Q
 
 
@@ -224,7 +224,7 @@ def test_modules_without_a_pipeline() -> None:
     with pytest.raises(ConfigError, match=r"ALTO_PIPELINES: no\.such\.module"):
         load_pipelines(["no.such.module"])
     with pytest.raises(ConfigError, match=r"ALTO_PIPELINES: alto_streams\.ancestry"):
-        load_pipelines(["alto_streams.ancestry"])
+        load_pipelines(["alto_streams.wire.paths"])
     with pytest.raises(ConfigError, match=r"ALTO_REDO: other\.answer: there is no pipeline 'other'"):
         load_pipelines(["tests.simulation.script"], ["other.answer"])
     with pytest.raises(ConfigError, match=r"ALTO_REDO: factcheck\.evidence: .* no generate stage 'evidence'"):

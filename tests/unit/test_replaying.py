@@ -14,7 +14,7 @@ from alto_streams.client import Client, ClientEvent, ProblemError
 from alto_streams.parts import PartDown
 from alto_streams.recordings.format import Recorded
 from alto_streams.recordings.spacing import Planned
-from alto_streams.records import EventKind, Mode, Raw
+from alto_streams.wire.records import EventKind, Mode, Raw
 
 
 class Answers(Client):

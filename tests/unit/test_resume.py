@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from alto_streams.grammars import LineGrammar
 from alto_streams.models.protocol import Piece
 from alto_streams.models.stops import Stops
-from alto_streams.records import Call, Message
-from alto_streams.resume import choices_left, finished, rest_of, stops_begun
+from alto_streams.wire.grammars import LineGrammar
+from alto_streams.wire.records import Call, Message
+from alto_streams.wire.resume import choices_left, finished, rest_of, stops_begun
 
 LINES = LineGrammar("[a-z]+", least=1, most=2, end="\n")
 

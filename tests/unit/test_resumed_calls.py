@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alto_streams.pipelines.factcheck import Claim, Sentence, pipeline, prompts
-from alto_streams.records import Close, End, Ended, Status, Work
+from alto_streams.wire.records import Close, End, Ended, Status, Work
 from tests.unit.homes import REQUEST_ID, Home, children, chunk, items, items_to, sent, start, works
 
 BROKE = End(Status.FAILED, "error", "the connection broke")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from alto_streams import topic_names
-from alto_streams.ancestry import Scope, Stream
-from alto_streams.records import Context, Mode, Raw, Status, TokenLogprob
 from alto_streams.tables.rows import CallState, Row, decode_row, encode_row
+from alto_streams.wire import topic_names
+from alto_streams.wire.paths import Scope, Stream
+from alto_streams.wire.records import Context, Mode, Raw, Status, TokenLogprob
 
 FULL = Row(
     offset=2**40,

@@ -13,7 +13,7 @@ from alto_streams.cli.run_figures import figures
 from alto_streams.recordings.differences import differences, of_recording, of_run
 from alto_streams.recordings.format import Became, Header, Recorded, Recording, hash_of, write_recording
 from alto_streams.recordings.results import Ran, RunHeader, write_results
-from alto_streams.records import Raw, Status
+from alto_streams.wire.records import Raw, Status
 
 
 def ran(name: str, result: object = None, status: str = "ok", done_s: float | None = 1.0) -> Ran:

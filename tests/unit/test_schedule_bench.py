@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from alto_streams.pipelines.factcheck.script import load_rows
-from alto_streams.records import Status
 from alto_streams.scheduler.policies import POLICIES
+from alto_streams.wire.records import Status
 from loadtest.console import RECORDING
 from loadtest.knee import OutOfReach
 from loadtest.reference.workload import load_workload

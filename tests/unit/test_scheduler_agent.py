@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from alto_streams.agents.scheduler import Scheduler
-from alto_streams.codec import encode
 from alto_streams.scheduler.statistics import Statistics
-from alto_streams.scheduling import ClassReport, EngineReport, Plan
+from alto_streams.wire.codec import encode
+from alto_streams.wire.plans import ClassReport, EngineReport, Plan
 
 CLASS, START_MS = "p.claims", 1_000_000_000
 PARTITIONS = {"chat": {CLASS: 8}}

@@ -18,12 +18,12 @@ from alto_streams.cli import dispatch_view, run_command, scheduler_view
 from alto_streams.cli.scheduler_view import ago, short_names
 from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.recordings.format import Became
-from alto_streams.records import Status
-from alto_streams.request_ids import request_id_at
 from alto_streams.scheduler import policies
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.scheduler.statistics import Statistics
-from alto_streams.scheduling import Candidate, ClassReport, EngineReport, Forecast, Load, Plan, Receipt
+from alto_streams.wire.plans import Candidate, ClassReport, EngineReport, Forecast, Load, Plan, Receipt
+from alto_streams.wire.records import Status
+from alto_streams.wire.request_ids import request_id_at
 
 AT_MS = 1_900_000_000_000
 ONE, TWO = "http://10.0.0.1:6066", "http://10.0.0.2:6066"

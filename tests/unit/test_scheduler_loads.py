@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alto_streams.scheduler.loads import STALE_MS, Fleet
-from alto_streams.scheduling import Load
+from alto_streams.wire.plans import Load
 
 NOW_MS, EVERY_MS = 1_000_000_000, 1_000
 

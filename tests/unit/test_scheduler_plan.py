@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alto_streams.scheduler.plan import Solution, predicted, solve
-from alto_streams.scheduling import Plan
+from alto_streams.wire.plans import Plan
 
 REFERENCE = {"answer": 61.0, "claims": 95.0, "queries": 148.0, "verdict": 635.0}
 PREFIX = {"answer": 40.0, "claims": 580.0, "queries": 300.0, "verdict": 340.0}

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alto_streams.codec import decoder, encode
 from alto_streams.scheduler.planner import Planner
 from alto_streams.scheduler.statistics import WorkerState
-from alto_streams.scheduling import ClassForecast, Forecast, Plan, PlanRecord
+from alto_streams.wire.codec import decoder, encode
+from alto_streams.wire.plans import ClassForecast, Forecast, Plan, PlanRecord
 
 VERDICTS = {"answer": 1.0, "claims": 1.5, "queries": 2.3, "verdict": 10.0}
 ANSWERS = {"answer": 12.0, "claims": 1.0, "queries": 1.0, "verdict": 2.0}

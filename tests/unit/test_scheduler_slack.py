@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alto_streams.scheduler.slack import PATIENCE_MS, is_hopeless, latest_start, priority, rank
-from alto_streams.scheduling import ClassForecast, Receipt
+from alto_streams.wire.plans import ClassForecast, Receipt
 
 TIMES = st.integers(0, 100_000)
 

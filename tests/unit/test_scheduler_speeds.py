@@ -8,7 +8,7 @@ import pytest
 
 from alto_streams.scheduler.decayed import PaceSums, speeds
 from alto_streams.scheduler.statistics import Statistics
-from alto_streams.scheduling import Pace
+from alto_streams.wire.plans import Pace
 from tests.unit.test_scheduler_statistics import after, report
 
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alto_streams.codec import Poison, decoder, encode
 from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.scheduler.decayed import ClassSums
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.scheduler.statistics import Statistics, demand
-from alto_streams.scheduling import ClassForecast, ClassReport, EngineReport, Pace
+from alto_streams.wire.codec import Poison, decoder, encode
+from alto_streams.wire.plans import ClassForecast, ClassReport, EngineReport, Pace
 
 CLASS = "factcheck.answer"
 

@@ -18,8 +18,8 @@ from alto_streams.scheduler import policies, slack
 from alto_streams.scheduler.loads import STALE_MS
 from alto_streams.scheduler.planner import SLOW, Planner
 from alto_streams.scheduler.statistics import Statistics
-from alto_streams.scheduling import PREFILL
 from alto_streams.settings import Settings
+from alto_streams.wire.plans import PREFILL
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "scheduling.md").read_text()

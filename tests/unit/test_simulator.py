@@ -12,11 +12,11 @@ import pytest
 from alto_streams.models.simulated import Timing
 from alto_streams.parsers import JsonLines, Lines
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
-from alto_streams.records import Call, Message, Mode, Status
-from alto_streams.request_ids import created_ms, request_id_at
-from alto_streams.scheduling import Plan
 from alto_streams.simulator import SimulatedRequest, SimulatedSystem, SimulationError, simulate
 from alto_streams.tables.calls import Limits
+from alto_streams.wire.plans import Plan
+from alto_streams.wire.records import Call, Message, Mode, Status
+from alto_streams.wire.request_ids import created_ms, request_id_at
 
 
 class Question(Record):

@@ -18,8 +18,8 @@ import msgspec
 import pytest
 
 from alto_streams.pipelines import factcheck
-from alto_streams.records import Mode
 from alto_streams.simulator import Outcome, SimulatedRequest, SimulatedSystem, simulate
+from alto_streams.wire.records import Mode
 from loadtest.reference import pipeline as reference
 from loadtest.reference.workload import WARM_UP, ReferenceRequest, arrivals, load_workload
 

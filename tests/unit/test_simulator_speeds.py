@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from alto_streams.models.simulated import Timing
-from alto_streams.records import Call
 from alto_streams.scheduler.statistics import Statistics
-from alto_streams.scheduling import Forecast, Plan
 from alto_streams.simulator import SimulatedRequest, SimulatedSystem, simulate
+from alto_streams.wire.plans import Forecast, Plan
+from alto_streams.wire.records import Call
 from tests.unit.test_simulator import Instant, pipeline_with
 
 RATE = 1.2  # requests a second

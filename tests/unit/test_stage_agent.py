@@ -10,7 +10,7 @@ import pytest
 from alto_streams.agents.pump import Polled
 from alto_streams.errors import Fenced
 from alto_streams.pipeline import Gather, Pipeline
-from alto_streams.records import (
+from alto_streams.wire.records import (
     Child,
     Close,
     Context,
@@ -23,7 +23,7 @@ from alto_streams.records import (
     Timer,
     encode,
 )
-from alto_streams.request_ids import created_ms, new_request_id
+from alto_streams.wire.request_ids import created_ms, new_request_id
 from tests.simulation.script import Passage, Question, Report, pipeline
 from tests.unit.stage_worker import (
     HORIZON_MS,

@@ -6,7 +6,10 @@ import msgspec
 import pytest
 
 from alto_streams.agents import row_saver, stage
-from alto_streams.records import (
+from alto_streams.sender import Out
+from alto_streams.tables.markers import decode_stored
+from alto_streams.tables.merge import encode_key, encode_value
+from alto_streams.wire.records import (
     Cancel,
     Child,
     Chunk,
@@ -19,10 +22,7 @@ from alto_streams.records import (
     Start,
     Status,
 )
-from alto_streams.request_ids import new_request_id
-from alto_streams.sender import Out
-from alto_streams.tables.markers import decode_stored
-from alto_streams.tables.merge import encode_key, encode_value
+from alto_streams.wire.request_ids import new_request_id
 from tests.simulation.script import Question, Sentence, pipeline
 from tests.unit.stage_worker import (
     REQUEST,

@@ -13,8 +13,8 @@ from alto_streams.gateway.ports import PipelineInfo
 from alto_streams.gateway.problems import Problem
 from alto_streams.gateway.submission import Submission, parse_submission
 from alto_streams.pipeline import Gather, Pipeline, Record
-from alto_streams.records import Mode
 from alto_streams.settings import Settings
+from alto_streams.wire.records import Mode
 from tests.gateway.harness import PIPELINE, PIPELINES
 
 

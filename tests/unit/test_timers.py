@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from alto_streams.agents.timers import Timers
-from alto_streams.records import Timer
-from alto_streams.request_ids import new_request_id
+from alto_streams.wire.records import Timer
+from alto_streams.wire.request_ids import new_request_id
 
 REQUEST = new_request_id()
 

@@ -12,8 +12,8 @@ from alto_streams.cli import run_command
 from alto_streams.models.simulated import token_count
 from alto_streams.recordings.format import Recorded, read_recording
 from alto_streams.recordings.traces import Shape, requests_of, text_of
-from alto_streams.records import Mode
 from alto_streams.settings import ConfigError
+from alto_streams.wire.records import Mode
 
 TRACE = [
     '{"timestamp": 0, "input_length": 700, "output_length": 30, "hash_ids": [0, 1]}',

@@ -10,7 +10,7 @@ from alto_streams.agents.warmup import warm_up
 from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
 from alto_streams.pipeline import Pipeline, Prompt
 from alto_streams.pipelines.factcheck import Claim, Query, pipeline
-from alto_streams.records import Call
+from alto_streams.wire.records import Call
 
 
 class Listening:

@@ -14,13 +14,13 @@ from alto_streams.cli import run_command
 from alto_streams.cli.simulating import plain_text
 from alto_streams.recordings.format import Header, Recorded, Recording, write_recording
 from alto_streams.recordings.results import read_results
-from alto_streams.records import Mode, Raw
+from alto_streams.wire.records import Mode, Raw
 
 PIPELINE = """
 import asyncio, json, random
 from alto_streams.parsers import Lines
 from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
-from alto_streams.records import Message
+from alto_streams.wire.records import Message
 
 class Ask(Record):
     prompt: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from alto_streams.pipeline import Gather, Pipeline, Prompt
-from alto_streams.records import (
+from alto_streams.wire.records import (
     Cancel,
     Cancelled,
     Child,

@@ -15,8 +15,8 @@ import msgspec
 
 from alto_streams.parsers import Sentences
 from alto_streams.pipeline import ParseFailure
-from alto_streams.records import Call
 from alto_streams.settings import ConfigError
+from alto_streams.wire.records import Call
 
 Script = Callable[[str, Call], str | None]
 

@@ -6,7 +6,7 @@ import math
 
 from alto_streams.pipeline import ParseFailure, Parser, Record
 from alto_streams.pipelines.factcheck.search import Passage
-from alto_streams.records import TokenLogprob
+from alto_streams.wire.records import TokenLogprob
 
 YES = ("true", "correct")
 NO = ("false", "wrong")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from alto_streams.codec import Wire
+from alto_streams.wire.codec import Wire
 
 
 class Message(Wire, frozen=True):

@@ -13,8 +13,8 @@ from typing import Literal
 
 import msgspec
 
-from alto_streams.grammars import LineGrammar, grammar_after
-from alto_streams.records import Call
+from alto_streams.wire.grammars import LineGrammar, grammar_after
+from alto_streams.wire.records import Call
 
 
 def rest_of(call: Call, grammar: str | LineGrammar | None, text: str, spent: int) -> Call | None:

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
-from alto_streams.codec import Wire
+from alto_streams.wire.codec import Wire
 
 PREFILL = 0.125  # what reading a token costs, in tokens written
 OTHERS = "others"  # whoever else uses a worker's engine, among the senders of its load; no sender is called so

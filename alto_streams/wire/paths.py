@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from alto_streams.records import Cancelled, ControlRecord, Ended, Poison
+from alto_streams.wire.records import Cancelled, ControlRecord, Ended, Poison
 
 MAX_INDEX = 2**20 - 1
 MAX_EPOCH = 2**12 - 1

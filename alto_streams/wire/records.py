@@ -18,14 +18,14 @@ from typing import Literal
 
 from msgspec import Raw as Raw
 
-from alto_streams.calls import Call as Call
-from alto_streams.calls import Message as Message
-from alto_streams.calls import TokenLogprob as TokenLogprob
-from alto_streams.codec import Poison as Poison
-from alto_streams.codec import Wire as Wire
-from alto_streams.codec import decoder as decoder
-from alto_streams.codec import encode as encode
-from alto_streams.scheduling import Receipt
+from alto_streams.wire.call import Call as Call
+from alto_streams.wire.call import Message as Message
+from alto_streams.wire.call import TokenLogprob as TokenLogprob
+from alto_streams.wire.codec import Poison as Poison
+from alto_streams.wire.codec import Wire as Wire
+from alto_streams.wire.codec import decoder as decoder
+from alto_streams.wire.codec import encode as encode
+from alto_streams.wire.plans import Receipt
 
 
 class Status(StrEnum):
