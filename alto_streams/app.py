@@ -8,7 +8,7 @@ ALTO_APP=scheduler               faust -A alto_streams.app worker
 
 from __future__ import annotations
 
-from alto_streams.pipeline import Pipeline, load_pipelines
+from alto_streams.define.pipeline import Pipeline, load_pipelines
 from alto_streams.roles.egress import egress_app
 from alto_streams.roles.model import model_app
 from alto_streams.roles.scheduler import scheduler_app

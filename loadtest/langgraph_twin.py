@@ -36,8 +36,8 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
+from alto_streams.define.pipeline import Gather, ParseFailure, Prompt
 from alto_streams.models.protocol import Engine, Piece
-from alto_streams.pipeline import Gather, ParseFailure, Prompt
 from loadtest.reference import pipeline as reference
 
 T = TypeVar("T")

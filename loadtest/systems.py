@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alto_streams.define.pipeline import load_pipelines
 from alto_streams.local.cluster import GATEWAY, local_cluster
 from alto_streams.local.supervisor import SOUND_AFTER_S, Progress, Supervisor
-from alto_streams.pipeline import load_pipelines
 from alto_streams.settings import Settings
 from alto_streams.tcp_ports import free_ports
 from alto_streams.topics import TopicsFile, required_topics, scheduler_topics, to_yaml

@@ -11,9 +11,9 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.models.protocol import CallRejected, Capabilities, Engine, EngineUnavailable
 from alto_streams.parts import Backoff
-from alto_streams.pipeline import Pipeline
 from alto_streams.settings import ConfigError
 from alto_streams.wire.records import Call
 

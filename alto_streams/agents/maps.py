@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from alto_streams.pipeline import Pipeline
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.wire.records import Child, Poison, Raw, Result, Status
 
 log = logging.getLogger(__name__)

@@ -29,8 +29,8 @@ from alto_streams.agents.row_saver import RowSaver
 from alto_streams.agents.timers import Timers
 from alto_streams.agents.waves import waves
 from alto_streams.agents.working_rows import WorkingRows
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced, Retryable
-from alto_streams.pipeline import Pipeline
 from alto_streams.sender import Out
 from alto_streams.tables.machine import OVERDUE, StageMachine
 from alto_streams.tables.markers import is_marker

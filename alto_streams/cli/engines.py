@@ -105,8 +105,8 @@ async def _local(name: str, card: Card, config: Settings) -> AsyncIterator[Setti
 
 def _models(config: Settings) -> dict[str, tuple[Card, list[str]]]:
     """Each model's card, and the stages that call it."""
+    from alto_streams.define.pipeline import load_pipelines
     from alto_streams.models.cards import LOCAL, Card, cards
-    from alto_streams.pipeline import load_pipelines
 
     callers: dict[str, list[str]] = {}
     for pipeline in load_pipelines(config.pipelines).values():

@@ -25,11 +25,11 @@ def explained(error: Exception) -> Explanation | None:
     """None for an error that nobody foresaw: its traceback is what is needed then."""
     # Imported here: most commands never fail, and a worker need not load the client.
     from alto_streams.client import EventsLost, ProblemError
+    from alto_streams.define.topology import PipelineError
     from alto_streams.errors import Retryable
     from alto_streams.local.signals import Interrupted
     from alto_streams.local.supervisor import PartFailed
     from alto_streams.settings import ConfigError
-    from alto_streams.topology import PipelineError
 
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)

@@ -21,8 +21,8 @@ def gateway(
 ) -> None:
     """Runs until SIGINT or SIGTERM."""
     from alto_streams.agents.ingress import Ingress
+    from alto_streams.define.pipeline import load_pipelines
     from alto_streams.gateway import PipelineInfo, create_gateway, server
-    from alto_streams.pipeline import load_pipelines
     from alto_streams.settings import settings
     from alto_streams.tcp_ports import check_free
     from alto_streams.worker import log_config, quiet_loggers

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from alto_streams.cli.errors import CommandFailed
-from alto_streams.pipeline import load_pipelines
+from alto_streams.define.pipeline import load_pipelines
 from alto_streams.settings import ConfigError, settings
 
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

@@ -16,7 +16,7 @@ from alto_streams.settings import ConfigError, settings
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from alto_streams.pipeline import Pipeline
+    from alto_streams.define.pipeline import Pipeline
 
 PLAIN_WIDTH = 120  # where no terminal says how wide it is
 
@@ -97,7 +97,7 @@ def explain(
 
 
 def _pipelines(name: str | None) -> list[Pipeline]:
-    from alto_streams.pipeline import load_pipelines
+    from alto_streams.define.pipeline import load_pipelines
 
     known = load_pipelines(settings().pipelines)
     return [known[each] for each in pipelines_of(name)]

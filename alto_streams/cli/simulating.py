@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from alto_streams.cli.errors import CommandFailed
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.models.registry import script_of
 from alto_streams.models.scripted import Script
 from alto_streams.models.simulated import Timing
-from alto_streams.pipeline import Pipeline
 from alto_streams.recordings.results import ClassCalls, Ran
 from alto_streams.recordings.spacing import Planned
 from alto_streams.recordings.traces import WORDS

@@ -7,7 +7,7 @@ import asyncio
 import typer
 
 from alto_streams.cli.errors import CommandFailed
-from alto_streams.pipeline import Pipeline, load_pipelines
+from alto_streams.define.pipeline import Pipeline, load_pipelines
 from alto_streams.settings import settings
 from alto_streams.topics import TopicsFile, TopicSpec, load_topics, required_topics, scheduler_topics, to_yaml
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from alto_streams.pipeline import Pipeline, load_pipelines
+from alto_streams.define.pipeline import Pipeline, load_pipelines
 from alto_streams.settings import ConfigError, settings
 
 USAGE = (

@@ -19,14 +19,14 @@ from alto_streams.agents.lm_tally import Tally
 from alto_streams.agents.placing import follows_plans
 from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.warmup import warm_up
+from alto_streams.define.pipeline import Pipeline
+from alto_streams.define.stages import Truncate
 from alto_streams.models.cards import card_of
 from alto_streams.models.lengths import Lengths
 from alto_streams.models.protocol import Engine
 from alto_streams.models.registry import engine_for
 from alto_streams.models.scripted import ScriptedEngine
-from alto_streams.pipeline import Pipeline
 from alto_streams.settings import Settings
-from alto_streams.stages import Truncate
 from alto_streams.wire import topic_names
 from alto_streams.worker import App, new_app
 

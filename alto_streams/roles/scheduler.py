@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.scheduler import SchedulerWork
 from alto_streams.agents.scheduler_metrics import SchedulerMetrics
-from alto_streams.pipeline import Pipeline
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.settings import Settings
 from alto_streams.topics import load_topics

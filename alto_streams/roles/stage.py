@@ -12,8 +12,8 @@ from alto_streams.agents.pump import pumped
 from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.requests import RequestAgent
 from alto_streams.agents.stage import StageAgent
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced, Retryable
-from alto_streams.pipeline import Pipeline
 from alto_streams.scheduler.admission import Admission
 from alto_streams.scheduler.dispatch import Lane
 from alto_streams.settings import Settings

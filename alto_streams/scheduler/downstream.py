@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from alto_streams.pipeline import Pipeline
-from alto_streams.topology import Kind
+from alto_streams.define.pipeline import Pipeline
+from alto_streams.define.topology import Kind
 
 MAP_S = 0.2  # what a map is expected to take; nobody reports it
 

@@ -6,7 +6,7 @@ from collections import deque
 
 import msgspec
 
-from alto_streams.pipeline import Pipeline
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.simulator.clock import Clock
 from alto_streams.simulator.words import Outcome, SimulatedRequest
 from alto_streams.wire.records import Event, EventKind, Raw, Status, decoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import cycle
 
-from alto_streams.pipeline import Pipeline
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.simulator.clock import Clock, Logs, Reader
 from alto_streams.simulator.engines import Item, Worker
 from alto_streams.simulator.runs import Writer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from alto_streams.agents.maps import MapRunner
-from alto_streams.pipeline import Pipeline
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
 from alto_streams.simulator.virtual import VirtualLoop
 from alto_streams.simulator.words import SimulatedSystem

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 
-from alto_streams.pipeline import Pipeline
+from alto_streams.define.pipeline import Pipeline
+from alto_streams.define.topology import REQUEST
 from alto_streams.scheduler.admission import CROWDED, Admission
 from alto_streams.simulator.clients import Clients
 from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
@@ -14,7 +15,6 @@ from alto_streams.simulator.homes import Home
 from alto_streams.simulator.schedulers import Scheduling
 from alto_streams.simulator.virtual import SimulationError
 from alto_streams.simulator.words import NoWatch, Outcome, SimulatedRequest, SimulatedSystem, Watch
-from alto_streams.topology import REQUEST
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Cancel, Context, Raw, Request, Status, decoder, encode
 from alto_streams.wire.request_ids import request_id_at

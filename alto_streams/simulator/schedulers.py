@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alto_streams.pipeline import Pipeline
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.scheduler.dispatch import Dispatcher, Lane
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.scheduler.planner import Planner

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.pipeline import ParseFailure, Pipeline
+from alto_streams.define.pipeline import ParseFailure, Pipeline
+from alto_streams.define.topology import Kind
 from alto_streams.tables import attempts
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.outputs import At, Outputs
@@ -18,7 +19,6 @@ from alto_streams.tables.placing import Placing
 from alto_streams.tables.prompts import Prompts
 from alto_streams.tables.rows import Arm, CallState, Instruction, Row, Run
 from alto_streams.tables.withdrawals import Withdrawals
-from alto_streams.topology import Kind
 from alto_streams.wire.records import (
     Child,
     Chunk,

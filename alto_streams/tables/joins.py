@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from alto_streams.pipeline import Gather, Pipeline
-from alto_streams.stages import Stage
+from alto_streams.define.pipeline import Gather, Pipeline
+from alto_streams.define.stages import Stage
+from alto_streams.define.topology import REQUEST, Input
 from alto_streams.tables.rows import Row
 from alto_streams.tables.withdrawals import Cut, Withdrawals
-from alto_streams.topology import REQUEST, Input
 from alto_streams.wire.paths import Scope, ancestor_path, child_path, is_under, parse_path
 from alto_streams.wire.records import Items, Mode, Request, Status
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.stages import Stage
+from alto_streams.define.stages import Stage
 from alto_streams.tables.rows import CallState, Send
 from alto_streams.wire import topic_names
 from alto_streams.wire.paths import child_path

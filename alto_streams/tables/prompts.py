@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from alto_streams.pipeline import Parser, Pipeline, Prompt
+from alto_streams.define.pipeline import Parser, Pipeline, Prompt
 from alto_streams.tables import attempts
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.outputs import At

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from alto_streams.pipeline import Pipeline
+from alto_streams.define.pipeline import Pipeline
+from alto_streams.define.topology import REQUEST
 from alto_streams.tables.rows import Row
-from alto_streams.topology import REQUEST
 from alto_streams.wire.paths import parse_path, wire_path
 
 

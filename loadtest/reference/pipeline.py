@@ -14,8 +14,8 @@ from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
 
-from alto_streams.parsers import JsonLines, Lines, Sentences
-from alto_streams.pipeline import Gather, ParseFailure, Parser, Pipeline, Prompt, Record
+from alto_streams.define.parsers import JsonLines, Lines, Sentences
+from alto_streams.define.pipeline import Gather, ParseFailure, Parser, Pipeline, Prompt, Record
 from alto_streams.wire.records import Message, TokenLogprob
 from loadtest.reference.script import FILLER
 from loadtest.reference.script import load_script as script

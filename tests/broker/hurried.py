@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from alto_streams.parsers import Lines
-from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
+from alto_streams.define.parsers import Lines
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.wire.records import Message
 
 MODEL = "slow"

@@ -19,8 +19,8 @@ from alto_streams.agents import letter_log, topic_admin
 from alto_streams.agents.letter_log import LetterId, Stored
 from alto_streams.agents.log_range import NotInLog, places, reading, records_of
 from alto_streams.agents.redrive import Redriven, redrive
+from alto_streams.define.pipeline import load_pipelines
 from alto_streams.parts import PartDown, bootstrap_servers
-from alto_streams.pipeline import load_pipelines
 from alto_streams.roles.egress import egress_app
 from alto_streams.roles.stage import stage_app
 from alto_streams.settings import Settings
@@ -236,7 +236,7 @@ async def command(broker: str, folder: Path, *arguments: str) -> tuple[int, str,
 async def test_the_command_lists_shows_and_sends_again(kafka: Server, tmp_path: Path) -> None:
     pipeline, request = await some_pipeline(kafka), new_request_id()
     (tmp_path / "own.py").write_text(
-        "from alto_streams.pipeline import Gather, Pipeline, Record\n"
+        "from alto_streams.define.pipeline import Gather, Pipeline, Record\n"
         "class Ask(Record):\n    text: str\n"
         "class Line(Record):\n    text: str\n"
         "class Page(Record):\n    lines: list[str]\n"

@@ -136,7 +136,7 @@ async def command(broker: str, folder: Path, *arguments: str) -> tuple[int, str,
 async def test_the_command_writes_a_recording(kafka: Server, tmp_path: Path) -> None:
     name, ids, _ = await some_requests(kafka)
     (tmp_path / "own.py").write_text(
-        "from alto_streams.pipeline import Gather, Pipeline, Record\n"
+        "from alto_streams.define.pipeline import Gather, Pipeline, Record\n"
         "class Ask(Record):\n    prompt: str\n"
         "class Line(Record):\n    text: str\n"
         "class Page(Record):\n    lines: list[str]\n"

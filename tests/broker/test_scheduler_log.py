@@ -156,8 +156,8 @@ async def test_the_commands_say_which_broker_is_away(tmp_path: Path) -> None:
 
 
 PIPELINE = """
-from alto_streams.parsers import Lines
-from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
+from alto_streams.define.parsers import Lines
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 class Ask(Record):
     prompt: str
 class Line(Record):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alto_streams.client import Client, ClientEvent
-from alto_streams.parsers import Lines
+from alto_streams.define.parsers import Lines
 from alto_streams.wire.records import EventKind
 from loadtest.kafka import Unavailable
 from loadtest.systems import Care, system

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.wire.records import Chunk, End, Start
 from tests.simulation.script import Lines
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.pipeline import Gather, Pipeline
+from alto_streams.define.pipeline import Gather, Pipeline
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from alto_streams.pipeline import Pipeline, Prompt, Record
+from alto_streams.define.pipeline import Pipeline, Prompt, Record
 from tests.simulation.script import Lines
 
 MAX_TOKENS = 100_000

@@ -11,8 +11,8 @@ import re
 import zlib
 from typing import Any
 
-from alto_streams.pipeline import Gather
-from alto_streams.topology import REQUEST, Kind, Node
+from alto_streams.define.pipeline import Gather
+from alto_streams.define.topology import REQUEST, Kind, Node
 from alto_streams.wire.paths import ancestor_path, child_path, is_under
 from tests.properties import made
 from tests.properties.made import Item

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
+from alto_streams.define.topology import REQUEST
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
-from alto_streams.topology import REQUEST
 from alto_streams.wire.paths import child_path
 from alto_streams.wire.records import (
     Cancel,

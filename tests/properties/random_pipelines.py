@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from alto_streams.pipeline import Gather, Pipeline
-from alto_streams.topology import REQUEST, Kind
+from alto_streams.define.pipeline import Gather, Pipeline
+from alto_streams.define.topology import REQUEST, Kind
 from tests.properties import made
 from tests.properties.made import Item
 

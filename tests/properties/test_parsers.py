@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alto_streams.parsers import JsonLines, Lines, Sentences, Whole
-from alto_streams.pipeline import ParseFailure, Parser
+from alto_streams.define.parsers import JsonLines, Lines, Sentences, Whole
+from alto_streams.define.pipeline import ParseFailure, Parser
 from alto_streams.pipelines.factcheck.verdict import VerdictLine
 from alto_streams.wire.records import TokenLogprob
 

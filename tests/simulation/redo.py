@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.wire.records import Call, Cancel, encode
 from alto_streams.wire.topic_names import home_topic
 from tests.simulation.faults import Faults

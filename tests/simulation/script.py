@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from alto_streams.pipeline import Gather, ParseFailure, Pipeline, Prompt, Record
+from alto_streams.define.pipeline import Gather, ParseFailure, Pipeline, Prompt, Record
 from alto_streams.wire.records import Mode, TokenLogprob
 
 MAX_TOKENS = 100_000

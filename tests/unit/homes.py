@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.pipeline import Pipeline
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import At

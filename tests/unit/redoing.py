@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.wire.records import Cancel, Close, Items, Retract
 from tests.simulation.redo import Fact, Judged, Note, Part, Question
 from tests.simulation.script import Lines

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 from tests.simulation.script import Lines
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from alto_streams.define.pipeline import load_pipelines
 from alto_streams.local import servers
 from alto_streams.local.cluster import Cluster, environment, local_cluster, on_free_ports
-from alto_streams.pipeline import load_pipelines
 from alto_streams.settings import ConfigError, Settings
 from alto_streams.tcp_ports import free_ports
 from alto_streams.topics import load_topics, required_topics, scheduler_topics

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from alto_streams.pipeline import Pipeline, load_pipelines
+from alto_streams.define.pipeline import Pipeline, load_pipelines
 from alto_streams.settings import Settings
 from alto_streams.topics import load_topics
 

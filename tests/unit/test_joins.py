@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from alto_streams.pipeline import Gather
+from alto_streams.define.pipeline import Gather
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.rows import CallState, Row
 from alto_streams.tables.withdrawals import Withdrawals

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from alto_streams.define.pipeline import Gather, ParseFailure, Prompt
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.models.simulated import Timing
-from alto_streams.pipeline import Gather, ParseFailure, Prompt
 from loadtest.limit import POLICIES, limit_run
 from loadtest.reference import pipeline as reference
 from loadtest.reference.workload import ReferenceRequest, arrivals, load_workload

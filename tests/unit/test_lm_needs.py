@@ -9,14 +9,14 @@ import pytest
 
 from alto_streams.agents.lm_needs import check_needs, examples_of, needs_of, until_checked
 from alto_streams.agents.warmup import warm_up
+from alto_streams.define.parsers import Lines
+from alto_streams.define.pipeline import Pipeline, Prompt, Record
+from alto_streams.define.topology import PipelineError
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.protocol import Capabilities, EngineUnavailable
 from alto_streams.models.scripted import ScriptedEngine
-from alto_streams.parsers import Lines
-from alto_streams.pipeline import Pipeline, Prompt, Record
 from alto_streams.pipelines.factcheck import pipeline as factcheck
 from alto_streams.settings import ConfigError
-from alto_streams.topology import PipelineError
 from alto_streams.worker import App, quiet_loggers
 from tests.unit.engine_servers import FakeVllm, serving
 

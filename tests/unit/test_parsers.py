@@ -7,8 +7,8 @@ from enum import StrEnum
 import msgspec
 import pytest
 
-from alto_streams.parsers import JsonLines, Lines, Sentences, Whole
-from alto_streams.pipeline import ParseFailure
+from alto_streams.define.parsers import JsonLines, Lines, Sentences, Whole
+from alto_streams.define.pipeline import ParseFailure
 from alto_streams.pipelines.factcheck.search import Passage
 from alto_streams.pipelines.factcheck.verdict import VerdictLine, log_odds
 from alto_streams.wire.records import TokenLogprob

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from alto_streams.parsers import JsonLines, Lines
-from alto_streams.pipeline import Prompt
+from alto_streams.define.parsers import JsonLines, Lines
+from alto_streams.define.pipeline import Prompt
 from alto_streams.pipelines.factcheck import Claim, prompts
 from alto_streams.pipelines.factcheck.search import Passage
 from alto_streams.pipelines.factcheck.verdict import VerdictLine

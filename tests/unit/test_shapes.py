@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from alto_streams.pipeline import Pipeline
+from alto_streams.define.pipeline import Pipeline
+from alto_streams.define.topology import REQUEST
 from alto_streams.tables.rows import Instruction, Run, Send
-from alto_streams.topology import REQUEST
 from alto_streams.wire.records import Child, Chunk, HomeRecord, Mode, Raw, Result, Status, Wire
 from tests.unit.homes import REQUEST_ID, STOP, Home, chunk, events, request, start, works
 from tests.unit.shapes import Q, answer, deep, fork, raising, turn

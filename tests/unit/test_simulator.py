@@ -9,9 +9,9 @@ import random
 import msgspec
 import pytest
 
+from alto_streams.define.parsers import JsonLines, Lines
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.models.simulated import Timing
-from alto_streams.parsers import JsonLines, Lines
-from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.simulator import SimulatedRequest, SimulatedSystem, SimulationError, simulate
 from alto_streams.tables.calls import Limits
 from alto_streams.wire.plans import Plan

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from alto_streams.agents.pump import Polled
+from alto_streams.define.pipeline import Gather, Pipeline
 from alto_streams.errors import Fenced
-from alto_streams.pipeline import Gather, Pipeline
 from alto_streams.wire.records import (
     Child,
     Close,

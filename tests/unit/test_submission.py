@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alto_streams.define.pipeline import Gather, Pipeline, Record
 from alto_streams.gateway.ports import PipelineInfo
 from alto_streams.gateway.problems import Problem
 from alto_streams.gateway.submission import Submission, parse_submission
-from alto_streams.pipeline import Gather, Pipeline, Record
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Mode
 from tests.gateway.harness import PIPELINE, PIPELINES

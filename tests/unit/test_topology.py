@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
-from alto_streams.topology import Feed, Route
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
+from alto_streams.define.topology import Feed, Route
 from tests.simulation.script import Lines
 from tests.simulation.script import pipeline as factcheck
 from tests.unit.shapes import A, B, C, D, E, Q

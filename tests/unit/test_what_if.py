@@ -18,8 +18,8 @@ from alto_streams.wire.records import Mode, Raw
 
 PIPELINE = """
 import asyncio, json, random
-from alto_streams.parsers import Lines
-from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
+from alto_streams.define.parsers import Lines
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.wire.records import Message
 
 class Ask(Record):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from alto_streams.pipeline import Gather, Pipeline, Prompt
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt
 from alto_streams.wire.records import (
     Cancel,
     Cancelled,

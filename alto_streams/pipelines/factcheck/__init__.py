@@ -12,8 +12,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from alto_streams.parsers import JsonLines, Lines, Sentences
-from alto_streams.pipeline import Gather, Pipeline, Prompt, Record
+from alto_streams.define.parsers import JsonLines, Lines, Sentences
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.pipelines.factcheck import prompts
 from alto_streams.pipelines.factcheck.script import load_script as script
 from alto_streams.pipelines.factcheck.search import Passage, Search, open_search

@@ -11,8 +11,8 @@ import re
 from dataclasses import replace
 from typing import TypeVar
 
-from alto_streams.parsers import Sentences
-from alto_streams.pipeline import Parser, Prompt
+from alto_streams.define.parsers import Sentences
+from alto_streams.define.pipeline import Parser, Prompt
 from alto_streams.pipelines.factcheck.search import Passage
 from alto_streams.wire.grammars import LineGrammar
 from alto_streams.wire.records import Message

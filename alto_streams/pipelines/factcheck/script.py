@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from alto_streams.parsers import Sentences
-from alto_streams.pipeline import ParseFailure
+from alto_streams.define.parsers import Sentences
+from alto_streams.define.pipeline import ParseFailure
 from alto_streams.settings import ConfigError
 from alto_streams.wire.records import Call
 

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import sentencex
 
-from alto_streams.pipeline import Record
+from alto_streams.define.pipeline import Record
 from alto_streams.settings import ConfigError
 
 BUNDLED = Path(__file__).parent / "corpus"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from alto_streams.pipeline import ParseFailure, Parser, Record
+from alto_streams.define.pipeline import ParseFailure, Parser, Record
 from alto_streams.pipelines.factcheck.search import Passage
 from alto_streams.wire.records import TokenLogprob
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 import msgspec
 import sentencex
 
-from alto_streams.pipeline import ParseFailure, Parser
+from alto_streams.define.pipeline import ParseFailure, Parser
 from alto_streams.wire.grammars import LineGrammar
 from alto_streams.wire.records import TokenLogprob
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from alto_streams.topology import Node
+from alto_streams.define.topology import Node
 from alto_streams.wire.grammars import LineGrammar, whole_grammar
 from alto_streams.wire.paths import is_under
 from alto_streams.wire.records import Call, Message, TokenLogprob

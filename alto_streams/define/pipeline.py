@@ -26,14 +26,14 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
+from alto_streams.define.stages import Broken, Need, Show, Stage, Truncate
+from alto_streams.define.stages import Gather as Gather
+from alto_streams.define.stages import ParseFailure as ParseFailure
+from alto_streams.define.stages import Parser as Parser
+from alto_streams.define.stages import Prompt as Prompt
+from alto_streams.define.stages import Record as Record
+from alto_streams.define.topology import REQUEST, Input, Kind, PipelineError, connect, infer
 from alto_streams.settings import ConfigError
-from alto_streams.stages import Broken, Need, Show, Stage, Truncate
-from alto_streams.stages import Gather as Gather
-from alto_streams.stages import ParseFailure as ParseFailure
-from alto_streams.stages import Parser as Parser
-from alto_streams.stages import Prompt as Prompt
-from alto_streams.stages import Record as Record
-from alto_streams.topology import REQUEST, Input, Kind, PipelineError, connect, infer
 from alto_streams.wire.records import Call
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -1,0 +1,1 @@
+"""What a pipeline's author writes, and what is inferred from it."""
