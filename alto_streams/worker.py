@@ -20,12 +20,12 @@ from faust.sensors.prometheus import setup_prometheus_sensors
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
-from alto_streams.fence import Fence
+from alto_streams.log.fence import Fence
+from alto_streams.log.sender import Sender
+from alto_streams.log.transport import Transport
 from alto_streams.parts import bootstrap_servers
-from alto_streams.sender import Sender
 from alto_streams.settings import ConfigError, Settings
 from alto_streams.tcp_ports import check_free, free_ports
-from alto_streams.transport import Transport
 from alto_streams.watch import Watch
 
 # Their DEBUG records are built for every record on the hot path, whatever the level of the root logger.

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.topics import load_topics
+from alto_streams.log.topics_file import load_topics
 from alto_streams.wire.records import Event
 from alto_streams.wire.topic_names import results_topic
 from loadtest import chaos_gaps

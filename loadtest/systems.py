@@ -12,9 +12,9 @@ from typing import Any
 from alto_streams.define.pipeline import load_pipelines
 from alto_streams.local.cluster import GATEWAY, local_cluster
 from alto_streams.local.supervisor import SOUND_AFTER_S, Progress, Supervisor
+from alto_streams.log.topics_file import TopicsFile, required_topics, scheduler_topics, to_yaml
 from alto_streams.settings import Settings
 from alto_streams.tcp_ports import free_ports
-from alto_streams.topics import TopicsFile, required_topics, scheduler_topics, to_yaml
 from loadtest.kafka import Kafka
 from loadtest.servers import HOST
 from loadtest.valkey import Valkey

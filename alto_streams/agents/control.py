@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from alto_streams.agents.log_reader import LogReader, NewConsumer, consumers
+from alto_streams.log.tail import LogReader, NewConsumer, consumers
 from alto_streams.settings import Settings
 from alto_streams.wire.paths import covers
 from alto_streams.wire.records import Cancelled, ControlRecord, Ended, Work, decoder

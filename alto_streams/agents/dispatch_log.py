@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from alto_streams.agents.log_range import CLOCKS_APART_MS, NotInLog, places, reading, records_of, starts_since
 from alto_streams.agents.request_log import outcomes, request_of
+from alto_streams.log.topics_file import TopicsFile, load_topics
 from alto_streams.recordings.format import Became, Recorded
 from alto_streams.settings import Settings
-from alto_streams.topics import TopicsFile, load_topics
 from alto_streams.wire.plans import Receipt
 from alto_streams.wire.records import Poison, Raw, Work, decoder
 from alto_streams.wire.request_ids import created_ms

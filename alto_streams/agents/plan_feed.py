@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection
 from typing import Any
 
-from alto_streams.agents.log_reader import LogReader, NewConsumer, consumers
+from alto_streams.log.tail import LogReader, NewConsumer, consumers
 from alto_streams.settings import Settings
 from alto_streams.wire.plans import Forecast, Plan, PlanRecord
 from alto_streams.wire.records import decoder

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
-from alto_streams.agents.letters import Origin
-from alto_streams.sender import Out
+from alto_streams.log.letters import Origin
+from alto_streams.log.sender import Out
 
 SendAll = Callable[[list[Out]], Awaitable[object]]
 

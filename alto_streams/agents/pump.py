@@ -14,7 +14,7 @@ from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 from alto_streams.errors import Fenced
-from alto_streams.handover import Fetched, Giver
+from alto_streams.log.handover import Fetched, Giver
 from alto_streams.parts import Backoff
 from alto_streams.worker import App
 

@@ -18,8 +18,8 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from alto_streams.agents.letter_log import LetterId, Stored, fetched
 from alto_streams.agents.log_range import REMEDY, NotInLog, reading
 from alto_streams.agents.request_log import request_of
+from alto_streams.log.sender import Out
 from alto_streams.parts import PartDown, bootstrap_servers, redacted
-from alto_streams.sender import Out
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Poison, Request, encode

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import msgspec
 
 from alto_streams.agents.lm_reports import now_ms
-from alto_streams.agents.log_reader import LogReader, consumers
 from alto_streams.agents.plan_feed import PlanFeed
 from alto_streams.agents.pump import Polled, Pump
 from alto_streams.errors import Fenced, Retryable
+from alto_streams.log.tail import LogReader, consumers
 from alto_streams.scheduler.downstream import Downstream
 from alto_streams.scheduler.planner import Planner
 from alto_streams.scheduler.statistics import Statistics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alto_streams.sender import Out
+from alto_streams.log.sender import Out
 from alto_streams.tables.rows import Send
 
 

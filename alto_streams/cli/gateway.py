@@ -20,9 +20,9 @@ def gateway(
     host: Annotated[str | None, typer.Option(help="Default: ALTO_HOST, 127.0.0.1.")] = None,
 ) -> None:
     """Runs until SIGINT or SIGTERM."""
-    from alto_streams.agents.ingress import Ingress
     from alto_streams.define.pipeline import load_pipelines
     from alto_streams.gateway import PipelineInfo, create_gateway, server
+    from alto_streams.log.ingress import Ingress
     from alto_streams.settings import settings
     from alto_streams.tcp_ports import check_free
     from alto_streams.worker import log_config, quiet_loggers

@@ -8,8 +8,8 @@ import typer
 
 from alto_streams.cli.errors import CommandFailed
 from alto_streams.define.pipeline import Pipeline, load_pipelines
+from alto_streams.log.topics_file import TopicsFile, TopicSpec, load_topics, required_topics, scheduler_topics, to_yaml
 from alto_streams.settings import settings
-from alto_streams.topics import TopicsFile, TopicSpec, load_topics, required_topics, scheduler_topics, to_yaml
 
 app = typer.Typer(
     help="Make and verify the topics of topics.yaml (ALTO_TOPICS_FILE) on the broker (ALTO_BROKER).",
@@ -21,7 +21,7 @@ app = typer.Typer(
 @app.command()
 def apply() -> None:
     """Create the topics that are missing. A partition count is never changed in place."""
-    from alto_streams.agents import topic_admin
+    from alto_streams.log import topic_admin
 
     config, wanted = settings(), _wanted()
     applied = asyncio.run(topic_admin.apply(config.broker, wanted.specs, config.replication))
@@ -34,7 +34,7 @@ def apply() -> None:
 @app.command()
 def check() -> None:
     """Say in what the broker's topics are not as wanted; exit code 1 if they are not."""
-    from alto_streams.agents import topic_admin
+    from alto_streams.log import topic_admin
 
     wanted = _wanted()
     found = asyncio.run(topic_admin.check(settings().broker, wanted.specs))

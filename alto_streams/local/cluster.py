@@ -15,15 +15,15 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from alto_streams.agents import topic_admin
 from alto_streams.agents.placing import follows_plans
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.local import forks, ping, servers
 from alto_streams.local.supervisor import Part
+from alto_streams.log import topic_admin
+from alto_streams.log.topics_file import TopicsFile, to_yaml
 from alto_streams.models.cards import LOCAL, Card, cards
 from alto_streams.settings import ConfigError, Settings
 from alto_streams.tcp_ports import check_free, free_ports
-from alto_streams.topics import TopicsFile, to_yaml
 
 HOST = "127.0.0.1"
 GATEWAY = "gateway"

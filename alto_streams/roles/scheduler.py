@@ -8,9 +8,9 @@ from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.scheduler import SchedulerWork
 from alto_streams.agents.scheduler_metrics import SchedulerMetrics
 from alto_streams.define.pipeline import Pipeline
+from alto_streams.log.topics_file import load_topics
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.settings import Settings
-from alto_streams.topics import load_topics
 from alto_streams.wire import topic_names
 from alto_streams.worker import App, new_app
 

@@ -14,6 +14,7 @@ from alto_streams.agents.requests import RequestAgent
 from alto_streams.agents.stage import StageAgent
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced, Retryable
+from alto_streams.log.topics_file import load_topics
 from alto_streams.scheduler.admission import Admission
 from alto_streams.scheduler.dispatch import Lane
 from alto_streams.settings import Settings
@@ -21,7 +22,6 @@ from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.placing import InTurn, Placing
 from alto_streams.tables.store import RowTable
-from alto_streams.topics import load_topics
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Status
 from alto_streams.wire.request_ids import created_ms

@@ -15,7 +15,7 @@ from faust.stores.memory import Store
 from faust.types import TP
 
 from alto_streams.errors import Fenced, Retryable
-from alto_streams.sender import Out
+from alto_streams.log.sender import Out
 from alto_streams.tables.merge import Row, Rows, encode_key, encode_value
 from alto_streams.worker import App
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from alto_streams import watch
 from alto_streams.agents.pump import Polled, pumped
-from alto_streams.fetching import Fetching
+from alto_streams.log.fetching import Fetching
 from alto_streams.settings import settings
 from alto_streams.worker import new_app
 

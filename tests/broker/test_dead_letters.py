@@ -15,17 +15,18 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
-from alto_streams.agents import letter_log, topic_admin
+from alto_streams.agents import letter_log
 from alto_streams.agents.letter_log import LetterId, Stored
 from alto_streams.agents.log_range import NotInLog, places, reading, records_of
 from alto_streams.agents.redrive import Redriven, redrive
 from alto_streams.define.pipeline import load_pipelines
+from alto_streams.log import topic_admin
+from alto_streams.log.topics_file import load_topics
 from alto_streams.parts import PartDown, bootstrap_servers
 from alto_streams.roles.egress import egress_app
 from alto_streams.roles.stage import stage_app
 from alto_streams.settings import Settings
 from alto_streams.tcp_ports import free_ports
-from alto_streams.topics import load_topics
 from alto_streams.wire.records import Context, DeadLetter, Raw, Request, Wire, encode
 from alto_streams.wire.request_ids import created_ms, new_request_id
 from tests.broker.brokers import HOST, Server

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from alto_streams.client import Client
-from alto_streams.topics import load_topics
+from alto_streams.log.topics_file import load_topics
 from alto_streams.wire.records import EventKind
 from alto_streams.wire.topic_names import results_topic
 from loadtest import small

@@ -24,12 +24,12 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
 from faust.assignor.client_assignment import ClientMetadata
 
-from alto_streams.agents import topic_admin
 from alto_streams.agents.plan_feed import PlanFeed
+from alto_streams.log import topic_admin
+from alto_streams.log.topics_file import load_topics
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import Settings
 from alto_streams.tcp_ports import free_ports
-from alto_streams.topics import load_topics
 from alto_streams.wire.plans import ClassReport, EngineReport, Plan
 from alto_streams.wire.records import encode
 from alto_streams.wire.topic_names import class_of, engines_topic, model_app, plan_key, plans_topic

@@ -15,9 +15,9 @@ from redis.asyncio import Redis
 from alto_streams.agents.dispatch_log import Course, course_of
 from alto_streams.agents.log_range import NotInLog
 from alto_streams.agents.scheduler_log import Known, known
+from alto_streams.log.topics_file import required_topics, to_yaml
 from alto_streams.settings import Settings
 from alto_streams.tcp_ports import free_ports
-from alto_streams.topics import required_topics, to_yaml
 from alto_streams.wire.codec import encode
 from alto_streams.wire.plans import ClassReport, EngineReport, Forecast, Load, Plan, Receipt
 from alto_streams.wire.records import Call, Event, EventKind, Home, Message, Raw, Request, Status, Work

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from alto_streams.agents import topic_admin
+from alto_streams.log import topic_admin
+from alto_streams.log.topics_file import TopicsError, TopicSpec, required_topics
 from alto_streams.parts import PartDown
 from alto_streams.tcp_ports import free_ports
-from alto_streams.topics import TopicsError, TopicSpec, required_topics
 from tests.broker.brokers import HOST, Server
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from alto_streams.topics import load_topics
+from alto_streams.log.topics_file import load_topics
 from alto_streams.wire.records import Event, EventKind, Poison, decoder
 from tests.broker.brokers import Server
 from tests.e2e.systems import Expected, read_lines, recording, up, write_rows

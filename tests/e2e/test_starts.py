@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
-from alto_streams.agents import topic_admin
 from alto_streams.client import Client
 from alto_streams.local import ping
+from alto_streams.log import topic_admin
+from alto_streams.log.topics_file import load_topics
 from alto_streams.tcp_ports import free_ports
-from alto_streams.topics import load_topics
 from alto_streams.wire.records import EventKind
 from tests.broker.brokers import HOST, Server, Valkey
 from tests.e2e.systems import Process, process, up, wait_for, write_rows

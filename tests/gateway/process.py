@@ -6,8 +6,8 @@ import logging
 import signal
 import sys
 
-from alto_streams.agents.ingress import Ingress
 from alto_streams.gateway import create_gateway, server
+from alto_streams.log.ingress import Ingress
 from alto_streams.settings import settings
 from tests.gateway.harness import PIPELINES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alto_streams.gate import Gate
+from alto_streams.log.commit_gate import Gate
 from alto_streams.tables.merge import Rows, encode_key, encode_value
 
 STEPS = st.lists(

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from alto_streams.gate import Gate
-from alto_streams.handover import Taker
+from alto_streams.log.commit_gate import Gate
+from alto_streams.log.handover import Taker
 from tests.simulation.log import Place
 from tests.simulation.loop import ProcessLoop
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from alto_streams.errors import Fenced, Retryable
-from alto_streams.sender import Out
+from alto_streams.log.sender import Out
 from tests.simulation.log import Place
 from tests.simulation.loop import ProcessLoop
 

@@ -14,7 +14,7 @@ from alto_streams.agents.pump import Polled
 from alto_streams.agents.stage import StageAgent
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced
-from alto_streams.sender import Out
+from alto_streams.log.sender import Out
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.wire.records import (

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from alto_streams.define.pipeline import Pipeline, load_pipelines
+from alto_streams.log.topics_file import load_topics
 from alto_streams.settings import Settings
-from alto_streams.topics import load_topics
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -11,8 +11,8 @@ from faust.transport.consumer import Consumer as StockConsumer
 from faust.types import TP
 
 from alto_streams.errors import Fenced
-from alto_streams.fence import Fence
-from alto_streams.gate import Gate
+from alto_streams.log.commit_gate import Gate
+from alto_streams.log.fence import Fence
 
 TP0 = TP("work", 0)
 

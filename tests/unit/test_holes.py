@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alto_streams.holes import PATIENCE_S, Holes
+from alto_streams.log.late_records import PATIENCE_S, Holes
 
 
 @dataclass

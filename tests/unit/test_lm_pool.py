@@ -12,8 +12,8 @@ import pytest
 from alto_streams.agents.lm_pool import SHED_CAUSE, Pool, prefetch
 from alto_streams.agents.lm_tally import Tally
 from alto_streams.errors import Fenced
+from alto_streams.log.sender import Out
 from alto_streams.scheduler.slack import PATIENCE_MS, ROOM
-from alto_streams.sender import Out
 from alto_streams.wire.plans import Receipt
 from alto_streams.wire.records import Call, Cancel, Context, Home, Status, Work, decoder, encode
 from tests.simulation.group import Record

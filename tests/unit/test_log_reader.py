@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alto_streams.agents import log_reader
+from alto_streams.log import tail as log_reader
 from alto_streams.settings import Settings
 
 

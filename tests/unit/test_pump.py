@@ -12,7 +12,7 @@ import pytest
 from alto_streams.agents.lm_pool import Pool
 from alto_streams.agents.pump import Polled, Pump, pumped
 from alto_streams.errors import Fenced
-from alto_streams.handover import Taker
+from alto_streams.log.handover import Taker
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Call, Home, Work, encode
 from alto_streams.worker import new_app

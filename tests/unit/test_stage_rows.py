@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from alto_streams.agents import row_saver, stage
-from alto_streams.sender import Out
+from alto_streams.log.sender import Out
 from alto_streams.tables.markers import decode_stored
 from alto_streams.tables.merge import encode_key, encode_value
 from alto_streams.wire.records import (

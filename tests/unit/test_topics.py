@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alto_streams.topic_fields import duration, duration_text
-from alto_streams.topics import (
+from alto_streams.log.topic_fields import duration, duration_text
+from alto_streams.log.topics_file import (
     FoundTopic,
     TopicsError,
     TopicSpec,

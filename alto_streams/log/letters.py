@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from alto_streams.sender import Out
+from alto_streams.log.sender import Out
 from alto_streams.wire.paths import parse_path
 from alto_streams.wire.records import DeadLetter, Poison, encode
 from alto_streams.wire.request_ids import created_ms

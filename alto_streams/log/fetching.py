@@ -23,9 +23,9 @@ from faust.types import TP
 from mode import Service
 from mode.utils.futures import maybe_async
 
-from alto_streams.fence import Fence
-from alto_streams.holes import Holes
-from alto_streams.producer import bootstrap, connected, faust_log
+from alto_streams.log.fence import Fence
+from alto_streams.log.late_records import Holes
+from alto_streams.log.producer import bootstrap, connected, faust_log
 
 
 class Coordinator(GroupCoordinator):  # type: ignore[misc]

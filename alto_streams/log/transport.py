@@ -17,10 +17,10 @@ from faust.types import TP
 from faust.types.tuples import ack_lock
 from mode.utils.futures import notify
 
-from alto_streams.fetching import Fetching
-from alto_streams.gate import Gate
-from alto_streams.handover import Taker
-from alto_streams.producer import Producer, faust_log
+from alto_streams.log.commit_gate import Gate
+from alto_streams.log.fetching import Fetching
+from alto_streams.log.handover import Taker
+from alto_streams.log.producer import Producer, faust_log
 
 log = logging.getLogger(__name__)
 

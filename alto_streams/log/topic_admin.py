@@ -12,8 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from alto_streams.log.topics_file import Difference, FoundTopic, TopicsError, TopicSpec, differences
 from alto_streams.parts import PartDown, bootstrap_servers, redacted
-from alto_streams.topics import Difference, FoundTopic, TopicsError, TopicSpec, differences
 
 REQUEST_S = 30.0
 VISIBLE_S = 30.0

@@ -12,8 +12,8 @@ from faust.transport import producer as faust_producer
 from faust.transport.drivers import aiokafka as driver
 from mode import Service
 
+from alto_streams.log.sender import Sender
 from alto_streams.parts import Backoff
-from alto_streams.sender import Sender
 
 log = logging.getLogger(__name__)
 faust_log = logging.getLogger("faust.transport")  # what Faust's services say about themselves

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from alto_streams.log.topic_fields import CLEANUPS, KEYS, duration, duration_text, named
 from alto_streams.settings import ConfigError
-from alto_streams.topic_fields import CLEANUPS, KEYS, duration, duration_text, named
 from alto_streams.wire import topic_names
 
 HOME_PARTITIONS, WORK_PARTITIONS = 8, 24

@@ -1,0 +1,1 @@
+"""Kafka: all that reads from it and writes to it."""
