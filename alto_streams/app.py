@@ -14,7 +14,7 @@ from alto_streams.roles.model import model_app
 from alto_streams.roles.scheduler import scheduler_app
 from alto_streams.roles.stage import stage_app
 from alto_streams.settings import ConfigError, Settings, settings
-from alto_streams.worker import App, use_fast_loop
+from alto_streams.worker.app import App, use_fast_loop
 
 
 def create_app(role: str, config: Settings | None = None) -> App:

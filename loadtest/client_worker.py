@@ -15,7 +15,7 @@ import time
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from alto_streams.worker import use_fast_loop
+from alto_streams.worker.app import use_fast_loop
 
 PARTITIONS = 4
 WARM_UP = 100  # records that are not counted

@@ -26,8 +26,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from alto_streams.local import ping
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import Settings, settings
-from alto_streams.tcp_ports import free_ports
-from alto_streams.worker import App, new_app
+from alto_streams.worker.app import App, new_app
+from alto_streams.worker.tcp_ports import free_ports
 from loadtest.kafka import Kafka, kafka_version
 from loadtest.machine import ROOT, commit, machine
 

@@ -13,10 +13,10 @@ import os
 import time
 from pathlib import Path
 
-from alto_streams.agents.pump import Polled, pumped
-from alto_streams.agents.readiness import serve_readiness
 from alto_streams.settings import settings
-from alto_streams.worker import new_app
+from alto_streams.worker.app import new_app
+from alto_streams.worker.pump import Polled, pumped
+from alto_streams.worker.readiness import serve_readiness
 
 END = b"end"
 TOPIC = os.environ["ALTO_HOP_TOPIC"]

@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 
 from alto_streams.local import ping
-from alto_streams.tcp_ports import free_ports
+from alto_streams.worker.tcp_ports import free_ports
 from loadtest.servers import HOST, Server
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from alto_streams.local import ping
-from alto_streams.tcp_ports import free_ports
+from alto_streams.worker.tcp_ports import free_ports
 
 HOST = "127.0.0.1"
 START_S, STOP_S = 60.0, 20.0

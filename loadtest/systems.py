@@ -14,7 +14,7 @@ from alto_streams.local.cluster import GATEWAY, local_cluster
 from alto_streams.local.supervisor import SOUND_AFTER_S, Progress, Supervisor
 from alto_streams.log.topics_file import TopicsFile, required_topics, scheduler_topics, to_yaml
 from alto_streams.settings import Settings
-from alto_streams.tcp_ports import free_ports
+from alto_streams.worker.tcp_ports import free_ports
 from loadtest.kafka import Kafka
 from loadtest.servers import HOST
 from loadtest.valkey import Valkey

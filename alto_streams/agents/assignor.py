@@ -20,7 +20,7 @@ from alto_streams.agents.plan_feed import PlanFeed
 from alto_streams.settings import Settings
 from alto_streams.wire.plans import Plan
 from alto_streams.wire.topic_names import class_of, class_topic
-from alto_streams.worker import App
+from alto_streams.worker.app import App
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from alto_streams.agents.insist import insist
 from alto_streams.agents.lm import LMAgent
 from alto_streams.agents.lm_tally import Held, Tally
-from alto_streams.agents.pump import polled_of
 from alto_streams.errors import Fenced
 from alto_streams.log.handover import Fetched, Giver
 from alto_streams.log.letters import letter_of
@@ -23,6 +22,7 @@ from alto_streams.parts import Backoff
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank
 from alto_streams.wire.records import Cancel, Poison, Status, Work, decoder, encode
 from alto_streams.wire.topic_names import class_of, home_topic
+from alto_streams.worker.pump import polled_of
 
 log = logging.getLogger(__name__)
 

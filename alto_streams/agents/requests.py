@@ -13,7 +13,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from alto_streams.agents.insist import insist
-from alto_streams.agents.pump import Polled
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.topology import REQUEST
 from alto_streams.log.letters import letter_of
@@ -22,6 +21,7 @@ from alto_streams.scheduler.admission import CROWDED, Admission
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Cancel, Poison, Request, Status, decoder, encode
 from alto_streams.wire.request_ids import created_ms
+from alto_streams.worker.pump import Polled
 
 log = logging.getLogger(__name__)
 

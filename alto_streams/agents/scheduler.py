@@ -17,7 +17,6 @@ import msgspec
 
 from alto_streams.agents.lm_reports import now_ms
 from alto_streams.agents.plan_feed import PlanFeed
-from alto_streams.agents.pump import Polled, Pump
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.log.tail import LogReader, consumers
 from alto_streams.scheduler.downstream import Downstream
@@ -27,7 +26,8 @@ from alto_streams.settings import Settings
 from alto_streams.wire.plans import EngineReport, Forecast, PlanRecord
 from alto_streams.wire.records import decoder, encode
 from alto_streams.wire.topic_names import engines_topic, forecast_key, plan_key, plans_topic
-from alto_streams.worker import App
+from alto_streams.worker.app import App
+from alto_streams.worker.pump import Polled, Pump
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,6 @@ from alto_streams.agents.horizon import Horizon
 from alto_streams.agents.insist import insist, insist_while
 from alto_streams.agents.maps import MapRunner
 from alto_streams.agents.ports import Polled, RowTable, SendAll
-from alto_streams.agents.pump import Polled as PolledAt
 from alto_streams.agents.row_saver import RowSaver
 from alto_streams.agents.timers import Timers
 from alto_streams.agents.waves import waves
@@ -38,6 +37,7 @@ from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Run, Send
 from alto_streams.wire.records import Cancel, Chunk, HomeRecord, Poison, Request, Result, Status, Timer, decoder, encode
 from alto_streams.wire.topic_names import home_topic, results_topic
+from alto_streams.worker.pump import Polled as PolledAt
 
 log = logging.getLogger(__name__)
 

@@ -92,7 +92,7 @@ async def _local(name: str, card: Card, config: Settings) -> AsyncIterator[Setti
     from alto_streams.local.signals import ends_on_signals
     from alto_streams.local.supervisor import Supervisor
     from alto_streams.models.cards import LOCAL
-    from alto_streams.tcp_ports import free_ports
+    from alto_streams.worker.tcp_ports import free_ports
 
     if card.engine != LOCAL or "local_engine" in config.model_fields_set:
         yield config

@@ -24,8 +24,8 @@ def gateway(
     from alto_streams.gateway import PipelineInfo, create_gateway, server
     from alto_streams.log.ingress import Ingress
     from alto_streams.settings import settings
-    from alto_streams.tcp_ports import check_free
-    from alto_streams.worker import log_config, quiet_loggers
+    from alto_streams.worker.app import log_config, quiet_loggers
+    from alto_streams.worker.tcp_ports import check_free
 
     config = settings()
     given = {"gateway_port": port, "host": host}

@@ -26,7 +26,7 @@ def up(
     """Uses the broker and Redis of ALTO_BROKER and ALTO_REDIS where these are set, else starts its own."""
     from alto_streams.cli.system import prepared
     from alto_streams.settings import settings
-    from alto_streams.tcp_ports import check_free
+    from alto_streams.worker.tcp_ports import check_free
 
     target, folder = options.engine_target(engine, script), options.corpus_folder(corpus)
     config = settings()

@@ -23,7 +23,7 @@ from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import TopicsFile, to_yaml
 from alto_streams.models.cards import LOCAL, Card, cards
 from alto_streams.settings import ConfigError, Settings
-from alto_streams.tcp_ports import check_free, free_ports
+from alto_streams.worker.tcp_ports import check_free, free_ports
 
 HOST = "127.0.0.1"
 GATEWAY = "gateway"

@@ -15,7 +15,7 @@ from alto_streams.models.local import MODEL_NAME
 from alto_streams.models.registry import slots_of
 from alto_streams.parts import redacted
 from alto_streams.settings import ConfigError, Settings
-from alto_streams.tcp_ports import check_free
+from alto_streams.worker.tcp_ports import check_free
 
 EXTRA = "install it with: pip install 'alto-streams[local]'"
 

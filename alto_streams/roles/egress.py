@@ -10,15 +10,15 @@ import redis.asyncio
 from alto_streams.agents.egress import Egress
 from alto_streams.agents.egress import Record as Published
 from alto_streams.agents.insist import insist
-from alto_streams.agents.pump import Polled, pumped
-from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.replay import ResultsReplay
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.log.letters import letter_of
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Event, Poison, decoder
-from alto_streams.worker import App, new_app
+from alto_streams.worker.app import App, new_app
+from alto_streams.worker.pump import Polled, pumped
+from alto_streams.worker.readiness import serve_readiness
 
 log = logging.getLogger(__name__)
 

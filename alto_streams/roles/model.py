@@ -17,7 +17,6 @@ from alto_streams.agents.lm_pool import Pool, prefetch
 from alto_streams.agents.lm_reports import LoadWriter, Reports, telling
 from alto_streams.agents.lm_tally import Tally
 from alto_streams.agents.placing import follows_plans
-from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.warmup import warm_up
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.stages import Truncate
@@ -28,7 +27,8 @@ from alto_streams.models.registry import engine_for
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
-from alto_streams.worker import App, new_app
+from alto_streams.worker.app import App, new_app
+from alto_streams.worker.readiness import serve_readiness
 
 
 def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) -> App:

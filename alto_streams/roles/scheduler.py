@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.scheduler import SchedulerWork
 from alto_streams.agents.scheduler_metrics import SchedulerMetrics
 from alto_streams.define.pipeline import Pipeline
@@ -12,7 +11,8 @@ from alto_streams.log.topics_file import load_topics
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
-from alto_streams.worker import App, new_app
+from alto_streams.worker.app import App, new_app
+from alto_streams.worker.readiness import serve_readiness
 
 
 def scheduler_app(config: Settings, pipelines: list[Pipeline]) -> App:

@@ -8,8 +8,6 @@ import time
 from prometheus_client import CollectorRegistry, Gauge
 
 from alto_streams.agents.placing import Dispatch
-from alto_streams.agents.pump import pumped
-from alto_streams.agents.readiness import serve_readiness
 from alto_streams.agents.requests import RequestAgent
 from alto_streams.agents.stage import StageAgent
 from alto_streams.define.pipeline import Pipeline
@@ -25,7 +23,9 @@ from alto_streams.tables.store import RowTable
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Status
 from alto_streams.wire.request_ids import created_ms
-from alto_streams.worker import App, new_app
+from alto_streams.worker.app import App, new_app
+from alto_streams.worker.pump import pumped
+from alto_streams.worker.readiness import serve_readiness
 
 SWEEP_EVERY_S = 60.0
 

@@ -17,7 +17,7 @@ from faust.types import TP
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.log.sender import Out
 from alto_streams.tables.merge import Row, Rows, encode_key, encode_value
-from alto_streams.worker import App
+from alto_streams.worker.app import App
 
 log = logging.getLogger(__name__)
 faust_log = logging.getLogger("faust.tables")  # what Faust's services say about themselves

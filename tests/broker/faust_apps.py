@@ -20,7 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from alto_streams.local import ping
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import Settings
-from alto_streams.worker import faust_options, new_app
+from alto_streams.worker.app import faust_options, new_app
 
 SESSION_S, HEARTBEAT_S = 6.0, 0.5
 REGISTERED_S = 60.0

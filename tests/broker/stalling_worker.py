@@ -10,11 +10,10 @@ import os
 import threading
 from typing import Any
 
-from alto_streams import watch
-from alto_streams.agents.pump import Polled, pumped
 from alto_streams.log.fetching import Fetching
 from alto_streams.settings import settings
-from alto_streams.worker import new_app
+from alto_streams.worker.app import new_app, watch
+from alto_streams.worker.pump import Polled, pumped
 
 watch.GRACE_S = 3.0
 STALLS, TOPIC = os.environ["STALLS"], os.environ["TOPIC"]

@@ -26,9 +26,9 @@ from alto_streams.parts import PartDown, bootstrap_servers
 from alto_streams.roles.egress import egress_app
 from alto_streams.roles.stage import stage_app
 from alto_streams.settings import Settings
-from alto_streams.tcp_ports import free_ports
 from alto_streams.wire.records import Context, DeadLetter, Raw, Request, Wire, encode
 from alto_streams.wire.request_ids import created_ms, new_request_id
+from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import HOST, Server
 from tests.broker.faust_apps import create_topics, running, settings_for, unique
 from tests.e2e.systems import COMMAND, environment

@@ -15,7 +15,7 @@ from alto_streams.local.supervisor import PartFailed, Supervisor
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import load_topics
 from alto_streams.settings import Settings
-from alto_streams.tcp_ports import PortInUse
+from alto_streams.worker.tcp_ports import PortInUse
 from tests.broker.brokers import Server
 
 SERVERS = {"tansu", "valkey", "topics"}

@@ -15,11 +15,11 @@ from alto_streams.agents.lm_reports import read_load
 from alto_streams.agents.plan_feed import PlanFeed
 from alto_streams.local.cluster import environment
 from alto_streams.parts import bootstrap_servers
-from alto_streams.tcp_ports import free_ports
 from alto_streams.wire.plans import Load, Plan
 from alto_streams.wire.records import encode
 from alto_streams.wire.redis_keys import load_key
 from alto_streams.wire.topic_names import plan_key, plans_topic
+from alto_streams.worker.tcp_ports import free_ports
 from loadtest.drive import offer
 from loadtest.kafka import Unavailable
 from loadtest.reference.pipeline import RECORDING

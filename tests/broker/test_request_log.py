@@ -13,9 +13,9 @@ from alto_streams.agents.log_range import NotInLog
 from alto_streams.agents.request_log import Bound, Found, outcomes, requests_of
 from alto_streams.parts import PartDown
 from alto_streams.recordings.format import Recorded, hash_of, read_recording
-from alto_streams.tcp_ports import free_ports
 from alto_streams.wire.records import Context, Event, EventKind, Mode, Raw, Request, Status
 from alto_streams.wire.request_ids import created_ms, new_request_id
+from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import HOST, Server
 from tests.broker.faust_apps import create_topics, settings_for, unique
 from tests.broker.test_dead_letters import appending, until_known

@@ -29,10 +29,10 @@ from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import load_topics
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import Settings
-from alto_streams.tcp_ports import free_ports
 from alto_streams.wire.plans import ClassReport, EngineReport, Plan
 from alto_streams.wire.records import encode
 from alto_streams.wire.topic_names import class_of, engines_topic, model_app, plan_key, plans_topic
+from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import HOST, Server
 from tests.broker.faust_apps import until
 from tests.e2e.systems import Process, process

@@ -17,12 +17,12 @@ from alto_streams.agents.log_range import NotInLog
 from alto_streams.agents.scheduler_log import Known, known
 from alto_streams.log.topics_file import required_topics, to_yaml
 from alto_streams.settings import Settings
-from alto_streams.tcp_ports import free_ports
 from alto_streams.wire.codec import encode
 from alto_streams.wire.plans import ClassReport, EngineReport, Forecast, Load, Plan, Receipt
 from alto_streams.wire.records import Call, Event, EventKind, Home, Message, Raw, Request, Status, Work
 from alto_streams.wire.redis_keys import load_key
 from alto_streams.wire.request_ids import created_ms, new_request_id, request_id_at
+from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import HOST, Server
 from tests.broker.faust_apps import create_topics, settings_for, unique
 from tests.broker.test_dead_letters import appending, until_known

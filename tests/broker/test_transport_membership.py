@@ -17,8 +17,8 @@ from faust.assignor.partition_assignor import PartitionAssignor
 from alto_streams.log.transport import Consumer
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import ConfigError
-from alto_streams.tcp_ports import free_ports
-from alto_streams.worker import new_app
+from alto_streams.worker.app import new_app
+from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import Server, Tansu
 from tests.broker.faust_apps import (
     KINDS,

@@ -15,15 +15,15 @@ from types import SimpleNamespace
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from alto_streams import broker_offsets
-from alto_streams.broker_offsets import BrokerOffsets
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import load_topics
 from alto_streams.parts import PartDown, bootstrap_servers
-from alto_streams.tcp_ports import free_ports
-from alto_streams.watch import EXIT_STALLED
 from alto_streams.wire.records import Call, Event, EventKind, Home, Raw, Work, encode
 from alto_streams.wire.request_ids import new_request_id
+from alto_streams.worker.app import broker_offsets
+from alto_streams.worker.broker_offsets import BrokerOffsets
+from alto_streams.worker.tcp_ports import free_ports
+from alto_streams.worker.watch import EXIT_STALLED
 from tests.broker.brokers import HOST, ROOT, Server
 from tests.broker.faust_apps import create_topics, unique, until
 from tests.e2e.systems import Process, environment, process

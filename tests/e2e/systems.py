@@ -21,8 +21,8 @@ from alto_streams.local import ping
 from alto_streams.models.scripted import Script
 from alto_streams.pipelines.factcheck import script
 from alto_streams.pipelines.factcheck.search import Search
-from alto_streams.tcp_ports import free_ports
 from alto_streams.wire.records import Call
+from alto_streams.worker.tcp_ports import free_ports
 
 ROWS = Path(__file__).parents[3] / "shared" / "data" / "knowledge_qa.jsonl"
 COMMAND = [sys.executable, "-m", "alto_streams"]

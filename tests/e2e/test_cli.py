@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from alto_streams.local import ping
-from alto_streams.tcp_ports import free_ports
+from alto_streams.worker.tcp_ports import free_ports
 
 ROWS = Path(__file__).parents[3] / "shared" / "data" / "knowledge_qa.jsonl"
 COMMAND = [sys.executable, "-m", "alto_streams"]

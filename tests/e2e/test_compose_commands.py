@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from alto_streams.local import ping
-from alto_streams.tcp_ports import free_ports
+from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import HOST, ROOT, Server
 
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]

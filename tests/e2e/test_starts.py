@@ -13,8 +13,8 @@ from alto_streams.client import Client
 from alto_streams.local import ping
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import load_topics
-from alto_streams.tcp_ports import free_ports
 from alto_streams.wire.records import EventKind
+from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import HOST, Server, Valkey
 from tests.e2e.systems import Process, process, up, wait_for, write_rows
 from tests.unit.engine_servers import FakeVllm, serving

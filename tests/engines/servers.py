@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from alto_streams.tcp_ports import free_ports
+from alto_streams.worker.tcp_ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 VLLM = Path(os.environ.get("ALTO_TEST_VLLM", ROOT / ".cache" / "vllm"))

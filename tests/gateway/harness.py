@@ -21,8 +21,8 @@ from alto_streams.gateway import PipelineInfo, create_gateway
 from alto_streams.local import ping
 from alto_streams.parts import PartDown
 from alto_streams.settings import Settings
-from alto_streams.tcp_ports import free_ports
 from alto_streams.wire.records import Event, EventKind, Raw, Request
+from alto_streams.worker.tcp_ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = "questions"

@@ -20,7 +20,6 @@ from alto_streams.agents.publisher import Record
 from alto_streams.agents.replay import ResultsReplay
 from alto_streams.client import Client, ClientEvent, ProblemError
 from alto_streams.parts import PartDown
-from alto_streams.tcp_ports import free_ports
 from alto_streams.wire.records import (
     Cancel,
     Cancelled,
@@ -33,6 +32,7 @@ from alto_streams.wire.records import (
     encode,
 )
 from alto_streams.wire.request_ids import new_request_id
+from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import Server
 from tests.gateway.harness import LATE_S, PIPELINE, GatewayProcess, event, eventually, settings_for, story
 

@@ -17,9 +17,9 @@ from alto_streams.agents.egress import Egress
 from alto_streams.gateway import create_gateway
 from alto_streams.gateway.submission import parse_submission
 from alto_streams.parts import PartDown
-from alto_streams.tcp_ports import free_ports
 from alto_streams.wire.records import EventKind
 from alto_streams.wire.request_ids import new_request_id
+from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import Server
 from tests.gateway.harness import PIPELINE, PIPELINES, ListLog, Results, in_process, settings_for, story
 

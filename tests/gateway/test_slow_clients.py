@@ -16,9 +16,9 @@ from alto_streams.agents.egress import Egress, Record
 from alto_streams.client import Client
 from alto_streams.gateway import app
 from alto_streams.gateway.store import CHARS_PER_READ, EVENTS_PER_READ, FIRST_READ, Portion, Stored
-from alto_streams.tcp_ports import free_ports
 from alto_streams.wire.records import EventKind
 from alto_streams.wire.request_ids import new_request_id
+from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import HOST, Server
 from tests.gateway.harness import LATE_S, GatewayProcess, event, eventually, settings_for
 

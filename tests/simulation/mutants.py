@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alto_streams.agents import pump, row_saver, stage
+from alto_streams.agents import row_saver, stage
 from alto_streams.agents.working_rows import WorkingRows
 from alto_streams.tables import attempts, calls, joins, machine, merge, outputs, prompts, store, withdrawals
 from alto_streams.tables.attempts import Ruling
@@ -15,6 +15,7 @@ from alto_streams.tables.markers import is_marker
 from alto_streams.tables.rows import CallState, Row
 from alto_streams.wire.paths import Scope, parse_path, wire_path
 from alto_streams.wire.records import Chunk, Request, Start, Timer, Work
+from alto_streams.worker.app import pump
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 

@@ -13,7 +13,6 @@ from faust.types import TP
 from alto_streams.agents.control import ControlLog
 from alto_streams.agents.lm import LMAgent
 from alto_streams.agents.lm_pool import Pool
-from alto_streams.agents.pump import Pump
 from alto_streams.agents.requests import RequestAgent
 from alto_streams.agents.stage import StageAgent
 from alto_streams.errors import Fenced, Retryable
@@ -24,6 +23,7 @@ from alto_streams.tables.merge import Rows
 from alto_streams.wire.records import Status
 from alto_streams.wire.request_ids import created_ms
 from alto_streams.wire.topic_names import control_topic, home_topic, requests_topic, stage_app
+from alto_streams.worker.pump import Pump
 from tests.simulation.engine import SimulatedEngine
 from tests.simulation.group import Consumer, Group
 from tests.simulation.log import Appended, Place

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from alto_streams.agents.pump import Polled
 from alto_streams.agents.stage import StageAgent
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced
@@ -30,6 +29,7 @@ from alto_streams.wire.records import (
     encode,
 )
 from alto_streams.wire.request_ids import created_ms, new_request_id
+from alto_streams.worker.pump import Polled
 from tests.placing import Always
 from tests.simulation.script import Sentence, pipeline
 

@@ -12,7 +12,7 @@ from alto_streams.local import servers
 from alto_streams.local.cluster import Cluster, environment, local_cluster, on_free_ports
 from alto_streams.log.topics_file import load_topics, required_topics, scheduler_topics
 from alto_streams.settings import ConfigError, Settings
-from alto_streams.tcp_ports import free_ports
+from alto_streams.worker.tcp_ports import free_ports
 
 FACTCHECK = ["alto_streams.pipelines.factcheck"]
 STAGES = ["answer", "claims", "queries", "evidence", "verdict", "report"]

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from alto_streams.agents.lm_pool import Pool
-from alto_streams.agents.pump import Polled, polled_of
 from alto_streams.agents.requests import RequestAgent
 from alto_streams.log.letters import RECORD_MOST, letter_of
 from alto_streams.log.sender import Out
@@ -14,6 +13,7 @@ from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.scheduler.admission import Admission
 from alto_streams.wire.records import DeadLetter, Poison, Raw, Request, Timer, encode
 from alto_streams.wire.request_ids import new_request_id
+from alto_streams.worker.pump import Polled, polled_of
 from tests.unit.test_pump import Giver, record, until
 
 REQUEST = new_request_id()

@@ -17,7 +17,7 @@ from alto_streams.models.protocol import Capabilities, EngineUnavailable
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.pipelines.factcheck import pipeline as factcheck
 from alto_streams.settings import ConfigError
-from alto_streams.worker import App, quiet_loggers
+from alto_streams.worker.app import App, quiet_loggers
 from tests.unit.engine_servers import FakeVllm, serving
 
 JUDGED = [(factcheck, stage) for stage in factcheck.models()["judge"]]

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from alto_streams.agents.lm_pool import Pool
-from alto_streams.agents.pump import Polled, Pump, pumped
 from alto_streams.errors import Fenced
 from alto_streams.log.handover import Taker
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Call, Home, Work, encode
-from alto_streams.worker import new_app
+from alto_streams.worker.app import new_app
+from alto_streams.worker.pump import Polled, Pump, pumped
 from tests.simulation.group import Record
 
 WORK = encode(Work("r", "claims", "0", 1, Home("chunks.factcheck.claims", 0), "judge", Call([], 10)))

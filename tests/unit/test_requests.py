@@ -7,13 +7,13 @@ from uuid import UUID
 
 import msgspec
 
-from alto_streams.agents.pump import Polled
 from alto_streams.agents.requests import RequestAgent
 from alto_streams.log.sender import Out
 from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.scheduler.admission import CROWDED, LEAST, Admission
 from alto_streams.wire.records import Cancel, Context, EventKind, Raw, Request, Status, encode
 from alto_streams.wire.request_ids import new_request_id
+from alto_streams.worker.pump import Polled
 from tests.unit.homes import Home, events
 
 ROOT = f"chunks.factcheck.{pipeline.root}"

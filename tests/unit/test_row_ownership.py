@@ -9,7 +9,7 @@ from faust.types import TP
 
 from alto_streams.settings import Settings
 from alto_streams.tables.store import RowTable
-from alto_streams.worker import new_app
+from alto_streams.worker.app import new_app
 
 
 class Owner:

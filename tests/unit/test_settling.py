@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from faust.types import TP
 
-from alto_streams import worker
 from alto_streams.settings import Settings
-from alto_streams.worker import App, new_app
+from alto_streams.worker.app import App, new_app
+from alto_streams.worker.app import app as worker
 
 HOME = "chunks.factcheck.claims"
 

@@ -7,7 +7,6 @@ import asyncio
 import msgspec
 import pytest
 
-from alto_streams.agents.pump import Polled
 from alto_streams.define.pipeline import Gather, Pipeline
 from alto_streams.errors import Fenced
 from alto_streams.wire.records import (
@@ -24,6 +23,7 @@ from alto_streams.wire.records import (
     encode,
 )
 from alto_streams.wire.request_ids import created_ms, new_request_id
+from alto_streams.worker.pump import Polled
 from tests.simulation.script import Passage, Question, Report, pipeline
 from tests.unit.stage_worker import (
     HORIZON_MS,

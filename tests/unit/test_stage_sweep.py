@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from alto_streams.agents.pump import Polled
 from alto_streams.agents.stage import StageAgent
 from alto_streams.errors import Fenced
 from alto_streams.log.sender import Out
@@ -13,6 +12,7 @@ from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
 from alto_streams.wire.records import Cancel, Context, Event, EventKind, Raw, Request, Wire, decoder, encode
 from alto_streams.wire.request_ids import created_ms
+from alto_streams.worker.pump import Polled
 from tests.placing import Always
 from tests.simulation.script import pipeline
 from tests.unit.stage_worker import HORIZON_MS, REQUEST, Log, Stored, Table, polled, sentence, worker

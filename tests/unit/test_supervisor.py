@@ -14,7 +14,7 @@ import pytest
 
 from alto_streams.local import ping
 from alto_streams.local.supervisor import RESTARTS, Part, PartFailed, State, Supervisor
-from alto_streams.tcp_ports import PortInUse, check_free, free_ports
+from alto_streams.worker.tcp_ports import PortInUse, check_free, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVE = """

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from alto_streams import tcp_ports as ports
 from alto_streams.settings import ConfigError
+from alto_streams.worker.app import tcp_ports as ports
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alto_streams.watch import Watch
-from alto_streams.watchdog import Sample, Watchdog
+from alto_streams.worker.watch import Watch
+from alto_streams.worker.watchdog import Sample, Watchdog
 
 PATIENCE_S = 120.0
 STEP_S = 10.0

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from alto_streams.broker_offsets import BrokerOffsets
 from alto_streams.errors import Retryable
-from alto_streams.watchdog import Sample, Verdict, Watchdog
+from alto_streams.worker.broker_offsets import BrokerOffsets
+from alto_streams.worker.watchdog import Sample, Verdict, Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from alto_streams.errors import Fenced
 from alto_streams.log.handover import Fetched, Giver
 from alto_streams.parts import Backoff
-from alto_streams.worker import App
+from alto_streams.worker.app import App
 
 log = logging.getLogger(__name__)
 

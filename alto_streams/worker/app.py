@@ -25,8 +25,8 @@ from alto_streams.log.sender import Sender
 from alto_streams.log.transport import Transport
 from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import ConfigError, Settings
-from alto_streams.tcp_ports import check_free, free_ports
-from alto_streams.watch import Watch
+from alto_streams.worker.tcp_ports import check_free, free_ports
+from alto_streams.worker.watch import Watch
 
 # Their DEBUG records are built for every record on the hot path, whatever the level of the root logger.
 HOT_LOGGERS = ("faust.topics", "faust.tables.recovery", "aiokafka.producer", "aiokafka.conn", "aiokafka.consumer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from alto_streams.worker import App
+from alto_streams.worker.app import App
 
 
 def serve_readiness(app: App, waits_for: Callable[[], str | None] = lambda: None) -> None:

@@ -1,0 +1,1 @@
+"""A worker as a process: its app, its pump, and what watches it."""
