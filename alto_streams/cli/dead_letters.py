@@ -13,8 +13,8 @@ from alto_streams.cli.log_reading import pipelines_of, read_log, since_of
 from alto_streams.settings import settings
 
 if TYPE_CHECKING:
-    from alto_streams.agents.letter_log import Stored
-    from alto_streams.agents.redrive import Redriven
+    from alto_streams.history.letters import Stored
+    from alto_streams.history.redrive import Redriven
 
 MOST = 10_000
 HEADINGS = ("ID", "WHEN (UTC)", "STAGE", "REQUEST", "PATH", "ORIGIN", "RECORD", "CAUSE")
@@ -43,7 +43,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List letters, newest first; no user text is shown."""
-    from alto_streams.agents import letter_log
+    from alto_streams.history import letters as letter_log
 
     since_ms = 0 if since is None else since_of(since, time.time(), "--since")
 
@@ -73,7 +73,7 @@ def show(
 
     All of it but its record, which may hold what a user wrote.
     """
-    from alto_streams.agents import letter_log
+    from alto_streams.history import letters as letter_log
 
     (found,) = read_log(letter_log.fetched(settings(), [letter_log.LetterId.of(letter)]))
     shown = fields(found) | {"key": _key(found)}
@@ -98,8 +98,8 @@ def redrive(letters: Ids) -> None:
     A letter without one is of what failed within a request, which has ended: the request is sent again under a new id,
     which is printed. Doing that twice makes two new requests.
     """
-    from alto_streams.agents import letter_log
-    from alto_streams.agents import redrive as redriving
+    from alto_streams.history import letters as letter_log
+    from alto_streams.history import redrive as redriving
 
     ids = [letter_log.LetterId.of(each) for each in letters]
 

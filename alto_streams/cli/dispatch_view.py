@@ -11,8 +11,8 @@ import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
-from alto_streams.agents.dispatch_log import Course, Dispatched, class_of
 from alto_streams.cli.scheduler_view import ago, short_names, table
+from alto_streams.history.dispatches import Course, Dispatched, class_of
 from alto_streams.wire.plans import Receipt
 
 REASONS = {

@@ -48,7 +48,7 @@ def read_log(reading: Coroutine[Any, Any, T]) -> T:
         CommandFailed: what is wanted is not there.
         PartDown: the broker does not answer.
     """
-    from alto_streams.agents.log_range import NotInLog
+    from alto_streams.history.stretches import NotInLog
 
     kafka = logging.getLogger("aiokafka")
     level = kafka.level

@@ -16,7 +16,7 @@ from alto_streams.settings import ConfigError
 from alto_streams.wire.records import Raw
 
 if TYPE_CHECKING:
-    from alto_streams.agents.request_log import Bound, Found
+    from alto_streams.history.requests import Bound, Found
     from alto_streams.recordings.format import Recorded, Recording
 
 USAGE = (
@@ -122,8 +122,8 @@ def import_trace(
 
 def bound_of(text: str | None, now_s: float, option: str) -> Bound:
     """Offsets or a time, as an option has them. Raises `ConfigError` if it is neither."""
-    from alto_streams.agents.request_log import Bound
     from alto_streams.cli.log_reading import since_of
+    from alto_streams.history.requests import Bound
 
     if text is None:
         return Bound()
@@ -160,7 +160,7 @@ def told(out: Path, recording: Recording, results: bool = False) -> str:
 
 
 async def _read(pipeline: str, start: Bound, stop: Bound, count: int, results: bool) -> Found:
-    from alto_streams.agents import request_log
+    from alto_streams.history import requests as request_log
     from alto_streams.settings import settings
 
     found = await request_log.requests_of(settings(), pipeline, start, stop, count)

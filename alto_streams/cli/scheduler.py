@@ -37,8 +37,8 @@ def show(
     Who owns how many partitions of which class, with weights; what is expected of each class; what each worker holds
     at this moment. Reads the topics `plans` and `engines` (of the last ten minutes), and the live loads from Redis.
     """
-    from alto_streams.agents.scheduler_log import known
     from alto_streams.cli import scheduler_view
+    from alto_streams.history.plans import known
 
     config = settings()
     pipelines = _pipelines(None)
@@ -71,8 +71,8 @@ def explain(
 
     From the receipts on its work items, for as long as the log keeps these. No text of a user is shown.
     """
-    from alto_streams.agents.dispatch_log import course_of
     from alto_streams.cli import dispatch_view
+    from alto_streams.history.dispatches import course_of
     from alto_streams.wire.records import Poison
 
     models = {each.name: each.models() for each in _pipelines(pipeline)}

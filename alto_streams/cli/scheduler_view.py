@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from alto_streams.agents.scheduler_log import Known
+from alto_streams.history.plans import Known
 from alto_streams.scheduler.loads import STALE_MS
 from alto_streams.scheduler.statistics import ClassState
 from alto_streams.wire.plans import ClassForecast, Load, Plan

@@ -15,11 +15,11 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
-from alto_streams.agents import letter_log
-from alto_streams.agents.letter_log import LetterId, Stored
-from alto_streams.agents.log_range import NotInLog, places, reading, records_of
-from alto_streams.agents.redrive import Redriven, redrive
 from alto_streams.define.pipeline import load_pipelines
+from alto_streams.history import letters as letter_log
+from alto_streams.history.letters import LetterId, Stored
+from alto_streams.history.redrive import Redriven, redrive
+from alto_streams.history.stretches import NotInLog, places, reading, records_of
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import load_topics
 from alto_streams.parts import PartDown, bootstrap_servers

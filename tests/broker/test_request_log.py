@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from alto_streams.agents.log_range import NotInLog
-from alto_streams.agents.request_log import Bound, Found, outcomes, requests_of
+from alto_streams.history.requests import Bound, Found, outcomes, requests_of
+from alto_streams.history.stretches import NotInLog
 from alto_streams.parts import PartDown
 from alto_streams.recordings.format import Recorded, hash_of, read_recording
 from alto_streams.wire.records import Context, Event, EventKind, Mode, Raw, Request, Status

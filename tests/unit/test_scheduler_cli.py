@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from alto_streams.agents.dispatch_log import Course, Dispatched
-from alto_streams.agents.scheduler_log import Known
 from alto_streams.cli import dispatch_view, run_command, scheduler_view
 from alto_streams.cli.scheduler_view import ago, short_names
+from alto_streams.history.dispatches import Course, Dispatched
+from alto_streams.history.plans import Known
 from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.recordings.format import Became
 from alto_streams.scheduler import policies

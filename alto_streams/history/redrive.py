@@ -15,9 +15,9 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from alto_streams.agents.letter_log import LetterId, Stored, fetched
-from alto_streams.agents.log_range import REMEDY, NotInLog, reading
-from alto_streams.agents.request_log import request_of
+from alto_streams.history.letters import LetterId, Stored, fetched
+from alto_streams.history.requests import request_of
+from alto_streams.history.stretches import REMEDY, NotInLog, reading
 from alto_streams.log.sender import Out
 from alto_streams.parts import PartDown, bootstrap_servers, redacted
 from alto_streams.settings import Settings

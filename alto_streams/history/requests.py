@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from alto_streams.agents.log_range import CLOCKS_APART_MS, NotInLog, places, reading, records_of, starts_since
+from alto_streams.history.stretches import CLOCKS_APART_MS, NotInLog, places, reading, records_of, starts_since
 from alto_streams.recordings.format import MOST_BYTES, Became, Recorded, hash_of, one_line, ordered
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Event, EventKind, Poison, Raw, Request, Status, decoder

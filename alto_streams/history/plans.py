@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaConsumer
 from redis.exceptions import RedisError
 
 from alto_streams.agents.lm_reports import load_client, now_ms, read_load
-from alto_streams.agents.log_range import places, reading, records_of, starts_since
 from alto_streams.agents.scheduler import LOST
 from alto_streams.define.pipeline import Pipeline
+from alto_streams.history.stretches import places, reading, records_of, starts_since
 from alto_streams.parts import redacted
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.scheduler.statistics import Statistics

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from alto_streams.agents.log_range import CLOCKS_APART_MS, NotInLog, places, reading, records_of, starts_since
-from alto_streams.agents.request_log import outcomes, request_of
+from alto_streams.history.requests import outcomes, request_of
+from alto_streams.history.stretches import CLOCKS_APART_MS, NotInLog, places, reading, records_of, starts_since
 from alto_streams.log.topics_file import TopicsFile, load_topics
 from alto_streams.recordings.format import Became, Recorded
 from alto_streams.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from alto_streams.agents.log_range import NotInLog, places, reading, records_of
+from alto_streams.history.stretches import NotInLog, places, reading, records_of
 from alto_streams.settings import ConfigError, Settings
 from alto_streams.wire.records import DeadLetter, Poison, decoder
 from alto_streams.wire.topic_names import dead_letters_topic
