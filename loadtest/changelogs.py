@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer
 
 from alto_streams.parts import bootstrap_servers
 from alto_streams.tables.markers import is_marker
-from alto_streams.tables.merge import decode_value
+from alto_streams.tables.versions import decode_value
 
 
 @dataclass(slots=True)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from alto_streams.agents.insist import insist
 from alto_streams.agents.lm import LMAgent
 from alto_streams.agents.lm_tally import Held, Tally
 from alto_streams.errors import Fenced
@@ -19,6 +18,7 @@ from alto_streams.log.handover import Fetched, Giver
 from alto_streams.log.letters import letter_of
 from alto_streams.log.sender import Out
 from alto_streams.parts import Backoff
+from alto_streams.retry import insist
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank
 from alto_streams.wire.records import Cancel, Poison, Status, Work, decoder, encode
 from alto_streams.wire.topic_names import class_of, home_topic

@@ -12,9 +12,9 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from alto_streams.gateway.interfaces import PipelineInfo, RequestLog
 from alto_streams.gateway.live import Live
 from alto_streams.gateway.metrics import Metrics
-from alto_streams.gateway.ports import PipelineInfo, RequestLog
 from alto_streams.gateway.problems import install_problems
 from alto_streams.gateway.routes import router
 from alto_streams.gateway.schema import install_schema

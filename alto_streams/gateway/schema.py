@@ -9,7 +9,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from alto_streams.gateway.ports import PipelineInfo
+from alto_streams.gateway.interfaces import PipelineInfo
 from alto_streams.gateway.problems import MEDIA_TYPE, ProblemDocument
 from alto_streams.gateway.service import RequestState
 from alto_streams.wire.records import EventKind, Mode

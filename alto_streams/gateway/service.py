@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from alto_streams.gateway.interfaces import PipelineInfo, RequestLog
 from alto_streams.gateway.live import Live
 from alto_streams.gateway.metrics import Metrics
-from alto_streams.gateway.ports import PipelineInfo, RequestLog
 from alto_streams.gateway.problems import Problem, unreachable
 from alto_streams.gateway.store import Known, Store
 from alto_streams.gateway.submission import Submission

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from alto_streams.gateway.ports import PipelineInfo
+from alto_streams.gateway.interfaces import PipelineInfo
 from alto_streams.gateway.problems import Problem
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Context, Mode

@@ -9,10 +9,10 @@ import redis.asyncio
 
 from alto_streams.agents.egress import Egress
 from alto_streams.agents.egress import Record as Published
-from alto_streams.agents.insist import insist
 from alto_streams.agents.replay import ResultsReplay
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.log.letters import letter_of
+from alto_streams.retry import insist
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Event, Poison, decoder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from alto_streams.agents.maps import MapRunner
+from alto_streams.agents.home.maps import MapRunner
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
 from alto_streams.simulator.virtual import VirtualLoop

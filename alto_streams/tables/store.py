@@ -16,7 +16,7 @@ from faust.types import TP
 
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.log.sender import Out
-from alto_streams.tables.merge import Row, Rows, encode_key, encode_value
+from alto_streams.tables.versions import Row, Rows, encode_key, encode_value
 from alto_streams.worker.app import App
 
 log = logging.getLogger(__name__)

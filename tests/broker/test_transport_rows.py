@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from alto_streams.errors import Fenced
 from alto_streams.log.transport import Consumer
 from alto_streams.parts import bootstrap_servers
-from alto_streams.tables.merge import Row, decode_key, encode_key, encode_value
 from alto_streams.tables.store import Put, RowTable
+from alto_streams.tables.versions import Row, decode_key, encode_key, encode_value
 from alto_streams.worker.app import App, new_app
 from tests.broker.brokers import Server
 from tests.broker.faust_apps import agent, create_topics, make_app, running, settings_for, unique, until

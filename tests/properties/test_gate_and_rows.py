@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alto_streams.log.commit_gate import Gate
-from alto_streams.tables.merge import Rows, encode_key, encode_value
+from alto_streams.tables.versions import Rows, encode_key, encode_value
 
 STEPS = st.lists(
     st.one_of(

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from alto_streams.agents import row_saver, stage
-from alto_streams.agents.working_rows import WorkingRows
-from alto_streams.tables import attempts, calls, joins, machine, merge, outputs, prompts, store, withdrawals
+from alto_streams.agents.home import agent as stage
+from alto_streams.agents.home import row_saver
+from alto_streams.agents.home.working_rows import WorkingRows
+from alto_streams.tables import attempts, calls, joins, machine, outputs, prompts, store, withdrawals
+from alto_streams.tables import versions as merge
 from alto_streams.tables.attempts import Ruling
 from alto_streams.tables.markers import is_marker
 from alto_streams.tables.rows import CallState, Row

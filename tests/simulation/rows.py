@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from alto_streams.tables.markers import is_marker
-from alto_streams.tables.merge import Rows, encode_key, encode_value
 from alto_streams.tables.store import Put, RowTable
+from alto_streams.tables.versions import Rows, encode_key, encode_value
 from alto_streams.wire.request_ids import created_ms
 from alto_streams.wire.topic_names import changelog_topic, home_topic
 from tests.simulation.faults import Violation

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from faust.types import TP
 
 from alto_streams.agents.control import ControlLog
+from alto_streams.agents.home.admitting import RequestAgent
+from alto_streams.agents.home.agent import StageAgent
 from alto_streams.agents.lm import LMAgent
 from alto_streams.agents.lm_pool import Pool
-from alto_streams.agents.requests import RequestAgent
-from alto_streams.agents.stage import StageAgent
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.scheduler.admission import Admission
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.merge import Rows
+from alto_streams.tables.versions import Rows
 from alto_streams.wire.records import Status
 from alto_streams.wire.request_ids import created_ms
 from alto_streams.wire.topic_names import control_topic, home_topic, requests_topic, stage_app

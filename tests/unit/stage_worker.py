@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from alto_streams.agents.stage import StageAgent
+from alto_streams.agents.home.agent import StageAgent
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced
 from alto_streams.log.sender import Out

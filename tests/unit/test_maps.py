@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from alto_streams.agents.maps import MapRunner
+from alto_streams.agents.home.maps import MapRunner
 from alto_streams.define.pipeline import Gather, Pipeline, Record
 from alto_streams.wire.records import Poison, Result, Status
 

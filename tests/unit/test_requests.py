@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from alto_streams.agents.requests import RequestAgent
+from alto_streams.agents.home.admitting import RequestAgent
 from alto_streams.log.sender import Out
 from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.scheduler.admission import CROWDED, LEAST, Admission

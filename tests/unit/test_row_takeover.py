@@ -11,8 +11,8 @@ from faust.types import TP
 
 from alto_streams.errors import Retryable
 from alto_streams.settings import Settings
-from alto_streams.tables.merge import encode_key, encode_value
 from alto_streams.tables.store import RowTable
+from alto_streams.tables.versions import encode_key, encode_value
 from alto_streams.worker.app import App, new_app
 
 

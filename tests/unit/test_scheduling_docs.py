@@ -26,7 +26,7 @@ TEXT = (ROOT / "docs" / "scheduling.md").read_text()
 FLAT = " ".join(TEXT.split())
 SOURCES = {
     file: (ROOT / "alto_streams" / file).read_text()
-    for file in ("roles/model.py", "roles/stage.py", "agents/load_feed.py", "agents/placing.py")
+    for file in ("roles/model.py", "agents/home/app.py", "agents/load_feed.py", "agents/placing.py")
 }
 
 

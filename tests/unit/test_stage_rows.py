@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from alto_streams.agents import row_saver, stage
+from alto_streams.agents.home import agent as stage
+from alto_streams.agents.home import row_saver
 from alto_streams.log.sender import Out
 from alto_streams.tables.markers import decode_stored
-from alto_streams.tables.merge import encode_key, encode_value
+from alto_streams.tables.versions import encode_key, encode_value
 from alto_streams.wire.records import (
     Cancel,
     Child,

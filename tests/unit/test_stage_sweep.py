@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from alto_streams.agents.stage import StageAgent
+from alto_streams.agents.home.agent import StageAgent
 from alto_streams.errors import Fenced
 from alto_streams.log.sender import Out
 from alto_streams.tables.calls import Limits

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alto_streams.define.pipeline import Gather, Pipeline, Record
-from alto_streams.gateway.ports import PipelineInfo
+from alto_streams.gateway.interfaces import PipelineInfo
 from alto_streams.gateway.problems import Problem
 from alto_streams.gateway.submission import Submission, parse_submission
 from alto_streams.settings import Settings

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from alto_streams.agents.timers import Timers
+from alto_streams.agents.home.timers import Timers
 from alto_streams.wire.records import Timer
 from alto_streams.wire.request_ids import new_request_id
 

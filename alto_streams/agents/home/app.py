@@ -7,9 +7,9 @@ import time
 
 from prometheus_client import CollectorRegistry, Gauge
 
+from alto_streams.agents.home.admitting import RequestAgent
+from alto_streams.agents.home.agent import StageAgent
 from alto_streams.agents.placing import Dispatch
-from alto_streams.agents.requests import RequestAgent
-from alto_streams.agents.stage import StageAgent
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.log.topics_file import load_topics

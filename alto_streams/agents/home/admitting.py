@@ -12,11 +12,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from alto_streams.agents.insist import insist
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.topology import REQUEST
 from alto_streams.log.letters import letter_of
 from alto_streams.log.sender import Out
+from alto_streams.retry import insist
 from alto_streams.scheduler.admission import CROWDED, Admission
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Cancel, Poison, Request, Status, decoder, encode

@@ -19,18 +19,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from alto_streams.agents.horizon import Horizon
-from alto_streams.agents.insist import insist, insist_while
-from alto_streams.agents.maps import MapRunner
-from alto_streams.agents.ports import Polled, RowTable, SendAll
-from alto_streams.agents.row_saver import RowSaver
-from alto_streams.agents.timers import Timers
-from alto_streams.agents.waves import waves
-from alto_streams.agents.working_rows import WorkingRows
+from alto_streams.agents.home.horizon import Horizon
+from alto_streams.agents.home.maps import MapRunner
+from alto_streams.agents.home.protocols import Polled, RowTable, SendAll
+from alto_streams.agents.home.row_saver import RowSaver
+from alto_streams.agents.home.timers import Timers
+from alto_streams.agents.home.waves import waves
+from alto_streams.agents.home.working_rows import WorkingRows
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.log.letters import letter_of
 from alto_streams.log.sender import Out
+from alto_streams.retry import insist, insist_while
 from alto_streams.tables.machine import OVERDUE, StageMachine
 from alto_streams.tables.markers import is_marker
 from alto_streams.tables.outputs import At

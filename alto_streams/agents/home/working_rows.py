@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from alto_streams.agents.ports import RowTable
+from alto_streams.agents.home.protocols import RowTable
 from alto_streams.errors import Fenced
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.markers import decode_stored, encode_stored

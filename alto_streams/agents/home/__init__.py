@@ -1,0 +1,1 @@
+"""Carries out what `tables` decides: the agent of a stage's homes."""
