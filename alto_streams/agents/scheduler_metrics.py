@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from alto_streams.agents.lm_reports import now_ms
+from alto_streams.agents.lm.reports import now_ms
 from alto_streams.agents.scheduler import SchedulerWork
 
 Gauges = Sequence[tuple[str, str, str]]

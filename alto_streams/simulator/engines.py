@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.agents import lm_tally
-from alto_streams.agents.lm_tally import Held, Tally
+from alto_streams.agents.lm.agent import tally as lm_tally
+from alto_streams.agents.lm.tally import Held, Tally
 from alto_streams.models.protocol import CallRejected, Usage
 from alto_streams.models.simulated import Batch
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank

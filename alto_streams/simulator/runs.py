@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alto_streams.agents.coalesce import Coalescer, Gathered
+from alto_streams.agents.lm.coalesce import Coalescer, Gathered
 from alto_streams.models.protocol import CallRejected, Piece
 from alto_streams.models.scripted import script_parts
 from alto_streams.models.simulated import Job, token_count

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from alto_streams.agents.lm_pool import SHED_CAUSE
-from alto_streams.agents.lm_reports import read_load
+from alto_streams.agents.lm.pool import SHED_CAUSE
+from alto_streams.agents.lm.reports import read_load
 from alto_streams.client import Client
 from alto_streams.wire.plans import Load
 from alto_streams.wire.records import EventKind

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.agents.control import ControlLog
-from alto_streams.agents.lm import LMAgent
+from alto_streams.agents.lm.agent import LMAgent
+from alto_streams.agents.lm.control import ControlLog
 from alto_streams.models.protocol import Engine
 from alto_streams.wire.records import Call, Chunk, Home, HomeRecord, Start, Status, Wire, Work, decoder
 from alto_streams.wire.resume import rest_of

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
 
-from alto_streams.agents.control import ControlLog
 from alto_streams.agents.home.admitting import RequestAgent
 from alto_streams.agents.home.agent import StageAgent
-from alto_streams.agents.lm import LMAgent
-from alto_streams.agents.lm_pool import Pool
+from alto_streams.agents.lm.agent import LMAgent
+from alto_streams.agents.lm.control import ControlLog
+from alto_streams.agents.lm.pool import Pool
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.scheduler.admission import Admission
 from alto_streams.tables.calls import Limits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alto_streams.agents.coalesce import Coalescer, Gathered
+from alto_streams.agents.lm.coalesce import Coalescer, Gathered
 from alto_streams.models.protocol import Piece
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaError
 
-from alto_streams.agents.control import ControlLog
+from alto_streams.agents.lm.control import ControlLog
 from alto_streams.wire.paths import covers
 from alto_streams.wire.records import Call, Cancelled, ControlRecord, Ended, Home, Work, encode
 

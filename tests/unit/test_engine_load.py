@@ -9,10 +9,11 @@ from contextlib import AsyncExitStack, aclosing
 import pytest
 from prometheus_client import CollectorRegistry
 
-from alto_streams.agents import engine_load, lm_reports
-from alto_streams.agents.engine_load import KEPT_S, EngineWatch
-from alto_streams.agents.lm_reports import Reports, telling
-from alto_streams.agents.lm_tally import WORK, Tally
+from alto_streams.agents.lm.agent import engine_load
+from alto_streams.agents.lm.agent import reports as lm_reports
+from alto_streams.agents.lm.engine_load import KEPT_S, EngineWatch
+from alto_streams.agents.lm.reports import Reports, telling
+from alto_streams.agents.lm.tally import WORK, Tally
 from alto_streams.models import metrics as pages
 from alto_streams.models.metrics import load_of
 from alto_streams.models.openai import OpenAIEngine

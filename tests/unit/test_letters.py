@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from alto_streams.agents.home.admitting import RequestAgent
-from alto_streams.agents.lm_pool import Pool
+from alto_streams.agents.lm.pool import Pool
 from alto_streams.log.letters import RECORD_MOST, letter_of
 from alto_streams.log.sender import Out
 from alto_streams.pipelines.factcheck import pipeline

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from alto_streams.agents.control import ControlLog
-from alto_streams.agents.lm import LMAgent
+from alto_streams.agents.lm.agent import LMAgent
+from alto_streams.agents.lm.control import ControlLog
 from alto_streams.errors import Retryable
 from alto_streams.models.protocol import (
     CallRejected,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from alto_streams.agents.lm_needs import check_needs, examples_of, needs_of, until_checked
-from alto_streams.agents.warmup import warm_up
+from alto_streams.agents.lm.needs import check_needs, examples_of, needs_of, until_checked
+from alto_streams.agents.lm.warmup import warm_up
 from alto_streams.define.parsers import Lines
 from alto_streams.define.pipeline import Pipeline, Prompt, Record
 from alto_streams.define.topology import PipelineError

@@ -9,8 +9,8 @@ import time
 import msgspec
 import pytest
 
-from alto_streams.agents.lm_pool import SHED_CAUSE, Pool, prefetch
-from alto_streams.agents.lm_tally import Tally
+from alto_streams.agents.lm.pool import SHED_CAUSE, Pool, prefetch
+from alto_streams.agents.lm.tally import Tally
 from alto_streams.errors import Fenced
 from alto_streams.log.sender import Out
 from alto_streams.scheduler.slack import PATIENCE_MS, ROOM

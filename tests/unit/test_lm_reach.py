@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from alto_streams.agents import lm_reports
-from alto_streams.agents.control import ControlLog
-from alto_streams.agents.lm import LMAgent
-from alto_streams.agents.lm_reach import AWAY_S, BACK, Reach
-from alto_streams.agents.lm_reports import Reports
-from alto_streams.agents.lm_tally import Tally
+from alto_streams.agents.lm.agent import LMAgent
+from alto_streams.agents.lm.agent import reports as lm_reports
+from alto_streams.agents.lm.control import ControlLog
+from alto_streams.agents.lm.reach import AWAY_S, BACK, Reach
+from alto_streams.agents.lm.reports import Reports
+from alto_streams.agents.lm.tally import Tally
 from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
 from alto_streams.wire.codec import decoder
 from alto_streams.wire.plans import EngineReport

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from alto_streams.agents.lm import LMAgent
-from alto_streams.agents.lm_tally import TOKENS_MOST, Tally
-from alto_streams.agents.lm_tally import WORK as PRIOR
+from alto_streams.agents.lm.agent import LMAgent
+from alto_streams.agents.lm.tally import TOKENS_MOST, Tally
+from alto_streams.agents.lm.tally import WORK as PRIOR
 from alto_streams.models.protocol import Piece, Usage
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.models.simulated import Timing

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from alto_streams.agents import lm
-from alto_streams.agents.control import ControlLog
-from alto_streams.agents.lm import LMAgent
+from alto_streams.agents.lm.agent import LMAgent
+from alto_streams.agents.lm.agent import agent as lm
+from alto_streams.agents.lm.control import ControlLog
 from alto_streams.models.protocol import CallRejected, EngineUnavailable, Piece
 from alto_streams.wire.records import Chunk
 from tests.unit.test_lm_agent import WORK, Engine, Log

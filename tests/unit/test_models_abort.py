@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from alto_streams.agents.control import ControlLog
-from alto_streams.agents.lm import LMAgent
+from alto_streams.agents.lm.agent import LMAgent
+from alto_streams.agents.lm.control import ControlLog
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.wire.records import Call, Ended, Home, Message, Work
 from tests.unit.test_lm_agent import Log

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alto_streams.agents.lm_pool import Pool
+from alto_streams.agents.lm.pool import Pool
 from alto_streams.errors import Fenced
 from alto_streams.log.handover import Taker
 from alto_streams.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from alto_streams.agents.lm_reach import AWAY_S
+from alto_streams.agents.lm.reach import AWAY_S
 from alto_streams.agents.scheduler import LOST
 from alto_streams.agents.scheduler_metrics import SchedulerMetrics
 from alto_streams.cli import run_command
@@ -26,7 +26,7 @@ TEXT = (ROOT / "docs" / "scheduling.md").read_text()
 FLAT = " ".join(TEXT.split())
 SOURCES = {
     file: (ROOT / "alto_streams" / file).read_text()
-    for file in ("roles/model.py", "agents/home/app.py", "agents/load_feed.py", "agents/placing.py")
+    for file in ("agents/lm/app.py", "agents/home/app.py", "agents/load_feed.py", "agents/placing.py")
 }
 
 

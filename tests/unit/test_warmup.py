@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from itertools import takewhile
 
-from alto_streams.agents.lm_needs import examples_of
-from alto_streams.agents.warmup import warm_up
+from alto_streams.agents.lm.needs import examples_of
+from alto_streams.agents.lm.warmup import warm_up
 from alto_streams.define.pipeline import Pipeline, Prompt
 from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
 from alto_streams.pipelines.factcheck import Claim, Query, pipeline

@@ -14,7 +14,7 @@ from typing import cast
 
 import msgspec
 
-from alto_streams.agents.lm_needs import Examples, check_needs
+from alto_streams.agents.lm.needs import Examples, check_needs
 from alto_streams.models.protocol import CallRejected, Engine, EngineUnavailable, Piece
 from alto_streams.wire.records import Call
 

@@ -16,7 +16,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from alto_streams.agents.lm_tally import Tally
+from alto_streams.agents.lm.tally import Tally
 from alto_streams.parts import Backoff, redacted
 from alto_streams.settings import Settings
 from alto_streams.wire.codec import Poison, decoder, encode

@@ -8,16 +8,16 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from alto_streams.agents.assignor import PlanAssignor, assign_by_plan
-from alto_streams.agents.control import ControlLog
-from alto_streams.agents.engine_load import EngineWatch
-from alto_streams.agents.lm import LMAgent
-from alto_streams.agents.lm_needs import examples_of, until_checked
-from alto_streams.agents.lm_pool import Pool, prefetch
-from alto_streams.agents.lm_reports import LoadWriter, Reports, telling
-from alto_streams.agents.lm_tally import Tally
+from alto_streams.agents.lm.agent import LMAgent
+from alto_streams.agents.lm.assignor import PlanAssignor, assign_by_plan
+from alto_streams.agents.lm.control import ControlLog
+from alto_streams.agents.lm.engine_load import EngineWatch
+from alto_streams.agents.lm.needs import examples_of, until_checked
+from alto_streams.agents.lm.pool import Pool, prefetch
+from alto_streams.agents.lm.reports import LoadWriter, Reports, telling
+from alto_streams.agents.lm.tally import Tally
+from alto_streams.agents.lm.warmup import warm_up
 from alto_streams.agents.placing import follows_plans
-from alto_streams.agents.warmup import warm_up
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.stages import Truncate
 from alto_streams.models.cards import card_of

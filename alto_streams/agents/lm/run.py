@@ -8,7 +8,7 @@ import uuid
 from collections import deque
 from typing import Any, Protocol
 
-from alto_streams.agents.coalesce import Coalescer, Gathered
+from alto_streams.agents.lm.coalesce import Coalescer, Gathered
 from alto_streams.models.protocol import Piece
 from alto_streams.wire.records import Chunk, End, Start, Work, encode
 

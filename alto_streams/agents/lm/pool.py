@@ -11,8 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from alto_streams.agents.lm import LMAgent
-from alto_streams.agents.lm_tally import Held, Tally
+from alto_streams.agents.lm.agent import LMAgent
+from alto_streams.agents.lm.tally import Held, Tally
 from alto_streams.errors import Fenced
 from alto_streams.log.handover import Fetched, Giver
 from alto_streams.log.letters import letter_of

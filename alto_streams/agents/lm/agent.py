@@ -16,11 +16,11 @@ import logging
 import random
 import time
 
-from alto_streams.agents.control import ControlLog
-from alto_streams.agents.lm_needs import cannot_continue
-from alto_streams.agents.lm_reach import Reach
-from alto_streams.agents.lm_run import Log, Run
-from alto_streams.agents.lm_tally import Tally
+from alto_streams.agents.lm.control import ControlLog
+from alto_streams.agents.lm.needs import cannot_continue
+from alto_streams.agents.lm.reach import Reach
+from alto_streams.agents.lm.run import Log, Run
+from alto_streams.agents.lm.tally import Tally
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.models.lengths import Lengths
 from alto_streams.models.protocol import CallRejected, Engine, EngineBroke, EngineUnavailable, Piece

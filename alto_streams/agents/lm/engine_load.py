@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from alto_streams.agents.lm_reports import REPORT_S
-from alto_streams.agents.lm_tally import Tally
+from alto_streams.agents.lm.reports import REPORT_S
+from alto_streams.agents.lm.tally import Tally
 from alto_streams.models.protocol import Engine, EngineLoad, TellsLoad
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""The worker in front of an engine."""
