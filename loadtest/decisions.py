@@ -9,8 +9,8 @@ from collections import deque
 
 from alto_streams.recordings.results import percentile
 from alto_streams.scheduler.dispatch import Dispatcher, Lane
+from alto_streams.scheduler.placing import Ask
 from alto_streams.scheduler.policies import policy
-from alto_streams.tables.placing import Ask
 from alto_streams.wire.plans import ClassForecast, Forecast, Load, Plan
 from alto_streams.wire.records import Call, Message
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alto_streams.tables.placing import Ask, Placed
+from alto_streams.scheduler.placing import Ask, Placed
 
 
 class Always:

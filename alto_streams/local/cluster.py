@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from alto_streams.agents.placing import follows_plans
+from alto_streams.agents.scheduler.dispatching import follows_plans
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.local import forks, ping, servers
 from alto_streams.local.supervisor import Part

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from alto_streams.scheduler.loads import Fleet, Ledger, Worker
+from alto_streams.scheduler.placing import Ask, Placed, in_turn
 from alto_streams.scheduler.policies import Choice, Cost, Owner, Policy, Question
 from alto_streams.scheduler.slack import latest_start
-from alto_streams.tables.placing import Ask, Placed, in_turn
 from alto_streams.wire.plans import Candidate, ClassForecast, Forecast, Load, Plan, Receipt
 from alto_streams.wire.records import Call
 

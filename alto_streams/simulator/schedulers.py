@@ -7,13 +7,13 @@ from dataclasses import replace
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.scheduler.dispatch import Dispatcher, Lane
 from alto_streams.scheduler.downstream import downstream
+from alto_streams.scheduler.placing import Placing
 from alto_streams.scheduler.planner import Planner
 from alto_streams.scheduler.policies import PromptAware, policy
 from alto_streams.scheduler.statistics import Statistics
 from alto_streams.simulator.clock import Clock
 from alto_streams.simulator.fleet import Fleet
 from alto_streams.simulator.words import MODEL, SimulatedSystem, Watch
-from alto_streams.tables.placing import Placing
 from alto_streams.wire.plans import EngineReport, Forecast, Load, Plan
 
 TOLD_S = 0.1  # how often a worker tells its load

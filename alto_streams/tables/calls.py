@@ -12,10 +12,10 @@ import msgspec
 
 from alto_streams.define.pipeline import ParseFailure, Pipeline
 from alto_streams.define.topology import Kind
+from alto_streams.scheduler.placing import Placing
 from alto_streams.tables import attempts
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.outputs import At, Outputs
-from alto_streams.tables.placing import Placing
 from alto_streams.tables.prompts import Prompts
 from alto_streams.tables.rows import Arm, CallState, Instruction, Row, Run
 from alto_streams.tables.withdrawals import Withdrawals

@@ -12,11 +12,11 @@ import msgspec
 
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.topology import REQUEST
+from alto_streams.scheduler.placing import Placing
 from alto_streams.tables.attempts import Ruling, begins_run, rule_chunk, rule_result, rule_start, rule_timer
 from alto_streams.tables.calls import Calls, Limits
 from alto_streams.tables.joins import Joins, child_paths
 from alto_streams.tables.outputs import At, Outputs
-from alto_streams.tables.placing import Placing
 from alto_streams.tables.rows import Arm, Instruction, Row
 from alto_streams.tables.withdrawals import Cut, Withdrawals
 from alto_streams.wire.paths import parse_path

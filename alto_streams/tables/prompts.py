@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from alto_streams.define.pipeline import Parser, Pipeline, Prompt
+from alto_streams.scheduler.placing import Ask, Placing
 from alto_streams.tables import attempts
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.outputs import At
-from alto_streams.tables.placing import Ask, Placing
 from alto_streams.tables.rows import Row, Send
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Call, Chunk, Home, Mode, Raw, Status, Work, encode

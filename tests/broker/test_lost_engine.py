@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
 from alto_streams.agents.lm.reports import read_load
-from alto_streams.agents.plan_feed import PlanFeed
+from alto_streams.agents.scheduler.plan_feed import PlanFeed
 from alto_streams.local.cluster import environment
 from alto_streams.parts import bootstrap_servers
 from alto_streams.wire.plans import Load, Plan

@@ -24,7 +24,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
 from faust.assignor.client_assignment import ClientMetadata
 
-from alto_streams.agents.plan_feed import PlanFeed
+from alto_streams.agents.scheduler.plan_feed import PlanFeed
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import load_topics
 from alto_streams.parts import bootstrap_servers

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from alto_streams.agents.lm.agent import reports as lm_reports
 from alto_streams.agents.lm.reports import LoadWriter, now_ms, read_load
 from alto_streams.agents.lm.tally import Tally
-from alto_streams.agents.load_feed import EVERY_MS, LoadFeed
+from alto_streams.agents.scheduler.load_feed import EVERY_MS, LoadFeed
 from alto_streams.scheduler.loads import STALE_MS
 from alto_streams.wire.codec import encode
 from alto_streams.wire.plans import Load, Receipt
@@ -162,7 +162,7 @@ async def test_without_redis_workers_and_senders_go_on_and_say_so_once(
     finally:
         await asyncio.to_thread(redis.start)
     warned = [each.name for each in caplog.records if each.levelno == logging.WARNING]
-    assert sorted(warned) == ["alto_streams.agents.lm.reports", "alto_streams.agents.load_feed"]
+    assert sorted(warned) == ["alto_streams.agents.lm.reports", "alto_streams.agents.scheduler.load_feed"]
     blind = sender.dispatches("no", model)
     assert blind > 1  # the first one, and all but the first two seconds of those without Redis
     assert sender.feed.unknown == blind

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alto_streams.scheduler.placing import Ask
 from alto_streams.scheduler.policies import ESCAPE, HELD_UP, POLICIES, SLACK
-from alto_streams.tables.placing import Ask
 from alto_streams.wire.plans import PREFILL, ClassForecast, Forecast, Load, Plan, Receipt
 from alto_streams.wire.records import Call, Message
 from tests.unit.test_scheduler_dispatch import (

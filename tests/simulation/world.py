@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from alto_streams.tables.placing import Ask, Placed
+from alto_streams.scheduler.placing import Ask, Placed
 from alto_streams.wire.records import Call, Cancel, Context, Mode, Raw, Request, encode
 from alto_streams.wire.topic_names import home_topic, requests_topic, results_topic, work_topic
 from tests.simulation.chaos import Chaos

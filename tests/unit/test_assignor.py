@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alto_streams.agents.lm.assignor import PlanAssignor, carry_out, describe, make_room
-from alto_streams.agents.plan_feed import PlanFeed
+from alto_streams.agents.scheduler.plan_feed import PlanFeed
 from alto_streams.scheduler.partitions import unplanned
 from alto_streams.wire.plans import Forecast, Plan, PlanRecord
 from alto_streams.wire.records import encode

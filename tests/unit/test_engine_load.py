@@ -20,8 +20,8 @@ from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.protocol import EngineLoad, Usage
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.scheduler.dispatch import Dispatcher, Lane
+from alto_streams.scheduler.placing import Ask
 from alto_streams.scheduler.policies import policy
-from alto_streams.tables.placing import Ask
 from alto_streams.wire.codec import decoder, encode
 from alto_streams.wire.plans import OTHERS, Load
 from tests.unit.engine_servers import METRICS, RECORDED, FakeVllm, serving, until

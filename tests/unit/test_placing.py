@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from alto_streams.tables.placing import in_turn
+from alto_streams.scheduler.placing import in_turn
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 3, 4, 6, 8, 12, 24, 25, 64, 100])

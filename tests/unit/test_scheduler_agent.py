@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alto_streams.agents.scheduler import Scheduler
+from alto_streams.agents.scheduler.agent import Scheduler
 from alto_streams.scheduler.statistics import Statistics
 from alto_streams.wire.codec import encode
 from alto_streams.wire.plans import ClassReport, EngineReport, Plan

@@ -9,8 +9,8 @@ import pytest
 
 from alto_streams.scheduler.dispatch import Dispatcher, Lane
 from alto_streams.scheduler.loads import STALE_MS
+from alto_streams.scheduler.placing import Ask, Placed
 from alto_streams.scheduler.policies import POLICIES, policy
-from alto_streams.tables.placing import Ask, Placed
 from alto_streams.wire.plans import PREFILL, ClassForecast, Forecast, Load, Plan, Receipt
 from alto_streams.wire.records import Call, Message
 from loadtest.decisions import decision_times

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from alto_streams.agents.lm.reach import AWAY_S
-from alto_streams.agents.scheduler import LOST
-from alto_streams.agents.scheduler_metrics import SchedulerMetrics
+from alto_streams.agents.scheduler.agent import LOST
+from alto_streams.agents.scheduler.metrics import SchedulerMetrics
 from alto_streams.cli import run_command
 from alto_streams.cli.dispatch_view import REASONS
 from alto_streams.scheduler import policies, slack
@@ -26,7 +26,12 @@ TEXT = (ROOT / "docs" / "scheduling.md").read_text()
 FLAT = " ".join(TEXT.split())
 SOURCES = {
     file: (ROOT / "alto_streams" / file).read_text()
-    for file in ("agents/lm/app.py", "agents/home/app.py", "agents/load_feed.py", "agents/placing.py")
+    for file in (
+        "agents/lm/app.py",
+        "agents/home/app.py",
+        "agents/scheduler/load_feed.py",
+        "agents/scheduler/dispatching.py",
+    )
 }
 
 
@@ -50,7 +55,9 @@ def test_the_metrics_are_those_that_are_exported() -> None:
         statistics=Statistics(), feed=SimpleNamespace(plans={}), scheduler=SimpleNamespace(is_active=True)
     )
     exported = {family.name for family in SchedulerMetrics(["judge"], cast("Any", scheduler)).collect()}
-    exported |= {f"{name}_total" for name in re.findall(r'Counter\("(alto_\w+)"', SOURCES["agents/load_feed.py"])}
+    exported |= {
+        f"{name}_total" for name in re.findall(r'Counter\("(alto_\w+)"', SOURCES["agents/scheduler/load_feed.py"])
+    }
     exported |= {name for source in SOURCES.values() for name in re.findall(r'Gauge\(\s*"(alto_\w+)"', source)}
     exported -= {"alto_simulated_engine_cpu_seconds", "alto_rows"}
     assert set(re.findall(r"`(alto_[a-z_]+)", TEXT)) == exported

@@ -9,16 +9,16 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from alto_streams.agents.home.admitting import RequestAgent
 from alto_streams.agents.home.agent import StageAgent
-from alto_streams.agents.placing import Dispatch
+from alto_streams.agents.scheduler.dispatching import Dispatch
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.log.topics_file import load_topics
 from alto_streams.scheduler.admission import Admission
 from alto_streams.scheduler.dispatch import Lane
+from alto_streams.scheduler.placing import InTurn, Placing
 from alto_streams.settings import Settings
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.placing import InTurn, Placing
 from alto_streams.tables.store import RowTable
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Status

@@ -17,7 +17,7 @@ from alto_streams.agents.lm.pool import Pool, prefetch
 from alto_streams.agents.lm.reports import LoadWriter, Reports, telling
 from alto_streams.agents.lm.tally import Tally
 from alto_streams.agents.lm.warmup import warm_up
-from alto_streams.agents.placing import follows_plans
+from alto_streams.agents.scheduler.dispatching import follows_plans
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.stages import Truncate
 from alto_streams.models.cards import card_of

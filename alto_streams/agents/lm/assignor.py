@@ -16,7 +16,7 @@ from typing import Any
 from faust.assignor.client_assignment import ClientAssignment
 from faust.assignor.partition_assignor import PartitionAssignor
 
-from alto_streams.agents.plan_feed import PlanFeed
+from alto_streams.agents.scheduler.plan_feed import PlanFeed
 from alto_streams.settings import Settings
 from alto_streams.wire.plans import Plan
 from alto_streams.wire.topic_names import class_of, class_topic

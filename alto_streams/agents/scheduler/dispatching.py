@@ -6,12 +6,12 @@ import uuid
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from alto_streams.agents.load_feed import LoadFeed
-from alto_streams.agents.plan_feed import PlanFeed
+from alto_streams.agents.scheduler.load_feed import LoadFeed
+from alto_streams.agents.scheduler.plan_feed import PlanFeed
 from alto_streams.scheduler.dispatch import Dispatcher, Lane
+from alto_streams.scheduler.placing import Ask, Placed
 from alto_streams.scheduler.policies import PromptAware, policy
 from alto_streams.settings import Settings
-from alto_streams.tables.placing import Ask, Placed
 
 
 def follows_plans(config: Settings) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from alto_streams.agents.lm.reports import now_ms
-from alto_streams.agents.plan_feed import PlanFeed
+from alto_streams.agents.scheduler.plan_feed import PlanFeed
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.log.tail import LogReader, consumers
 from alto_streams.scheduler.downstream import Downstream

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from alto_streams.agents.scheduler import SchedulerWork
-from alto_streams.agents.scheduler_metrics import SchedulerMetrics
+from alto_streams.agents.scheduler.agent import SchedulerWork
+from alto_streams.agents.scheduler.metrics import SchedulerMetrics
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.log.topics_file import load_topics
 from alto_streams.scheduler.downstream import downstream
