@@ -8,11 +8,11 @@ ALTO_APP=scheduler               faust -A alto_streams.app worker
 
 from __future__ import annotations
 
+from alto_streams.agents.egress.app import egress_app
 from alto_streams.agents.home.app import stage_app
 from alto_streams.agents.lm.app import model_app
 from alto_streams.agents.scheduler.app import scheduler_app
 from alto_streams.define.pipeline import Pipeline, load_pipelines
-from alto_streams.roles.egress import egress_app
 from alto_streams.settings import ConfigError, Settings, settings
 from alto_streams.worker.app import App, use_fast_loop
 

@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
+from alto_streams.agents.egress.app import egress_app
 from alto_streams.agents.home.app import stage_app
 from alto_streams.define.pipeline import load_pipelines
 from alto_streams.history import letters as letter_log
@@ -24,7 +25,6 @@ from alto_streams.history.stretches import NotInLog, places, reading, records_of
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import load_topics
 from alto_streams.parts import PartDown, bootstrap_servers
-from alto_streams.roles.egress import egress_app
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Context, DeadLetter, Raw, Request, Wire, encode
 from alto_streams.wire.request_ids import created_ms, new_request_id

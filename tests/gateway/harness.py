@@ -16,7 +16,7 @@ import httpx
 import msgspec
 from fastapi import FastAPI
 
-from alto_streams.agents.publisher import Record
+from alto_streams.agents.egress.publisher import Record
 from alto_streams.gateway import PipelineInfo, create_gateway
 from alto_streams.local import ping
 from alto_streams.parts import PartDown

@@ -15,9 +15,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
-from alto_streams.agents.egress import Egress
-from alto_streams.agents.publisher import Record
-from alto_streams.agents.replay import ResultsReplay
+from alto_streams.agents.egress.agent import Egress
+from alto_streams.agents.egress.publisher import Record
+from alto_streams.agents.egress.reread import ResultsReplay
 from alto_streams.client import Client, ClientEvent, ProblemError
 from alto_streams.parts import PartDown
 from alto_streams.wire.records import (

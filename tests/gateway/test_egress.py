@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from alto_streams.agents.egress import Egress
-from alto_streams.agents.publisher import Record
+from alto_streams.agents.egress.agent import Egress
+from alto_streams.agents.egress.publisher import Record
 from alto_streams.wire.records import EventKind
 from alto_streams.wire.redis_keys import events_key, published_key, request_key, seen_key
 from alto_streams.wire.request_ids import new_request_id

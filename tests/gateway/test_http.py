@@ -13,7 +13,7 @@ import pytest
 from httpx_sse import ServerSentEvent, aconnect_sse
 from redis.asyncio import Redis
 
-from alto_streams.agents.egress import Egress
+from alto_streams.agents.egress.agent import Egress
 from alto_streams.gateway import create_gateway
 from alto_streams.gateway.submission import parse_submission
 from alto_streams.parts import PartDown

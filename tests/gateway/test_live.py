@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from redis.asyncio import Redis
 
-from alto_streams.agents.egress import Egress
+from alto_streams.agents.egress.agent import Egress
 from alto_streams.gateway.live import Live, Told
 from alto_streams.gateway.store import EVENTS_PER_READ, Store, Stored
 from alto_streams.gateway.tail import HELD_CHARS, Tail

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from alto_streams.agents.egress import Egress, Record
+from alto_streams.agents.egress.agent import Egress, Record
 from alto_streams.client import Client
 from alto_streams.gateway import app
 from alto_streams.gateway.store import CHARS_PER_READ, EVENTS_PER_READ, FIRST_READ, Portion, Stored

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from alto_streams.agents import replay
-from alto_streams.agents.egress import Egress
-from alto_streams.agents.publisher import Record
+from alto_streams.agents.egress.agent import Egress
+from alto_streams.agents.egress.agent import reread as replay
+from alto_streams.agents.egress.publisher import Record
 from alto_streams.settings import Settings
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import redis.asyncio
 
-from alto_streams.agents.egress import Egress
-from alto_streams.agents.egress import Record as Published
-from alto_streams.agents.replay import ResultsReplay
+from alto_streams.agents.egress.agent import Egress
+from alto_streams.agents.egress.agent import Record as Published
+from alto_streams.agents.egress.reread import ResultsReplay
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.log.letters import letter_of
 from alto_streams.retry import insist

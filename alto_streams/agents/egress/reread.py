@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from alto_streams.agents.publisher import Record
+from alto_streams.agents.egress.publisher import Record
 from alto_streams.parts import Backoff, bootstrap_servers
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names

@@ -18,8 +18,8 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from alto_streams.agents.publisher import EVENTS_PER_CALL, Publisher
-from alto_streams.agents.publisher import Record as Record
+from alto_streams.agents.egress.publisher import EVENTS_PER_CALL, Publisher
+from alto_streams.agents.egress.publisher import Record as Record
 from alto_streams.parts import redacted
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Event

@@ -1,0 +1,1 @@
+"""Brings the client's events from the log to Redis."""
