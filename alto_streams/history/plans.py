@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer
 from redis.exceptions import RedisError
 
-from alto_streams.agents.lm.reports import load_client, now_ms, read_load
 from alto_streams.agents.scheduler.agent import LOST
+from alto_streams.agents.scheduler.load_records import load_client, now_ms, read_load
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.history.stretches import places, reading, records_of, starts_since
 from alto_streams.parts import redacted

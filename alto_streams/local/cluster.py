@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from alto_streams.agents.scheduler.dispatching import follows_plans
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.local import forks, ping, servers
 from alto_streams.local.supervisor import Part
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import TopicsFile, to_yaml
 from alto_streams.models.cards import LOCAL, Card, cards
+from alto_streams.scheduler.policies import follows_plans
 from alto_streams.settings import ConfigError, Settings
 from alto_streams.worker.tcp_ports import check_free, free_ports
 
@@ -157,7 +157,7 @@ def _workers(
         roles += [(f"{prefix}{stage}", ["worker", stage, *of], each) for stage in pipeline.stages]
         roles.append((f"{prefix}egress", ["worker", "--egress", *of], each))
     roles += [(f"lm-{model}", ["worker", "--model", model], each_model) for model in models]
-    if follows_plans(config):
+    if follows_plans(config.policy):
         roles.append(("scheduler", ["worker", "--scheduler"], 1))
     named = [(name if n == 0 else f"{name}-{n + 1}", command) for name, command, count in roles for n in range(count)]
     ports = [config.worker_port + n for n in range(len(named))] if config.worker_port else free_ports(len(named))

@@ -6,7 +6,7 @@ topics share a `group`. A partition count never changes in place: a key's home w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import yaml
 
 from alto_streams.log.topic_fields import CLEANUPS, KEYS, duration, duration_text, named
 from alto_streams.settings import ConfigError
+from alto_streams.strict_yaml import StrictLoader
 from alto_streams.wire import topic_names
 
 HOME_PARTITIONS, WORK_PARTITIONS = 8, 24
@@ -157,8 +158,8 @@ def scheduler_topics() -> list[TopicSpec]:
 
 def default_path() -> Path:
     """`topics.yaml` of this installation: inside the package in a wheel, beside it in a checkout."""
-    packaged = Path(__file__).with_name("topics.yaml")
-    return packaged if packaged.exists() else Path(__file__).parents[1] / "topics.yaml"
+    packaged = Path(__file__).parents[1] / "topics.yaml"
+    return packaged if packaged.exists() else packaged.parents[1] / "topics.yaml"
 
 
 def load_topics(path: Path | None = None) -> TopicsFile:
@@ -253,16 +254,3 @@ def _spec(source: str, name: Any, fields: Any) -> TopicSpec:
     if group is not None and not isinstance(group, str):
         raise TopicsError(f"{where}: group is {group!r}; expected a name")
     return TopicSpec(name, key, partitions, cleanup, retention_ms, group)
-
-
-class StrictLoader(yaml.SafeLoader):
-    """Refuses a topic that is named twice: the second would silently replace the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.YAMLError(f"{key!r} stands twice (again in line {key_node.start_mark.line + 1})")
-            seen.add(key)
-        return super().construct_mapping(node, deep)

@@ -19,8 +19,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
-from alto_streams.log.topics_file import StrictLoader
 from alto_streams.settings import ConfigError, Settings
+from alto_streams.strict_yaml import StrictLoader
 
 SHORT = "ALTO_MODELS"
 FILE = "ALTO_MODELS_FILE"

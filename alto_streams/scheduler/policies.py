@@ -183,6 +183,11 @@ def policy(name: str) -> Policy:
         raise ConfigError(f"there is no policy {name!r}; known: {', '.join(POLICIES)}") from None
 
 
+def follows_plans(name: str) -> bool:
+    """Whether ownership and dispatch go by plans; all other policies choose among all workers of a model."""
+    return name == PromptAware.name
+
+
 def _calls(owner: Owner) -> int:
     return owner.worker.their_calls + owner.worker.own_calls
 

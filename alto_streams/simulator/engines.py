@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.agents.lm.agent import tally as lm_tally
+from alto_streams.agents.lm import tally as lm_tally
 from alto_streams.agents.lm.tally import Held, Tally
 from alto_streams.models.protocol import CallRejected, Usage
 from alto_streams.models.simulated import Batch

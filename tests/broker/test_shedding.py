@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from alto_streams.agents.lm.pool import SHED_CAUSE
-from alto_streams.agents.lm.reports import read_load
+from alto_streams.agents.scheduler.load_records import read_load
 from alto_streams.client import Client
 from alto_streams.wire.plans import Load
 from alto_streams.wire.records import EventKind

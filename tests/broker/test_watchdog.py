@@ -20,7 +20,7 @@ from alto_streams.log.topics_file import load_topics
 from alto_streams.parts import PartDown, bootstrap_servers
 from alto_streams.wire.records import Call, Event, EventKind, Home, Raw, Work, encode
 from alto_streams.wire.request_ids import new_request_id
-from alto_streams.worker.app import broker_offsets
+from alto_streams.worker import broker_offsets
 from alto_streams.worker.broker_offsets import BrokerOffsets
 from alto_streams.worker.tcp_ports import free_ports
 from alto_streams.worker.watch import EXIT_STALLED

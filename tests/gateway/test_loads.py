@@ -13,10 +13,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from alto_streams.agents.lm.agent import reports as lm_reports
-from alto_streams.agents.lm.reports import LoadWriter, now_ms, read_load
+from alto_streams.agents.lm import reports
+from alto_streams.agents.lm.reports import LoadWriter
 from alto_streams.agents.lm.tally import Tally
 from alto_streams.agents.scheduler.load_feed import EVERY_MS, LoadFeed
+from alto_streams.agents.scheduler.load_records import now_ms, read_load
 from alto_streams.scheduler.loads import STALE_MS
 from alto_streams.wire.codec import encode
 from alto_streams.wire.plans import Load, Receipt
@@ -113,9 +114,9 @@ async def test_work_is_written_at_once_also_by_a_worker_that_was_idle(
     async def is_there() -> bool:
         return await load_of(client, model) is not None
 
-    monkeypatch.setattr(lm_reports, "IDLE_S", 1e9)
+    monkeypatch.setattr(reports, "IDLE_S", 1e9)
     await eventually(is_there, "an idle worker's load")
-    await asyncio.sleep(2 * lm_reports.WRITE_S)
+    await asyncio.sleep(2 * reports.WRITE_S)
     tally.take(CLAIMS, SENT)
     await eventually(is_told, "its load")
 
@@ -123,7 +124,7 @@ async def test_work_is_written_at_once_also_by_a_worker_that_was_idle(
 async def test_a_worker_that_stops_takes_its_load_away_and_one_that_died_is_swept(
     redis: Server, client: Redis, model: str
 ) -> None:
-    dead = Load("http://10.0.0.9:6066", now_ms() - round(1000 * lm_reports.GONE_S) - 1, 1, 1)
+    dead = Load("http://10.0.0.9:6066", now_ms() - round(1000 * reports.GONE_S) - 1, 1, 1)
     late = Load("http://10.0.0.8:6066", now_ms() - STALE_MS, 1, 1)
     await client.hset(load_key(model), mapping={each.worker: encode(each) for each in (dead, late)})
     await client.hset(load_key(model), "another version's", b"{")
@@ -134,7 +135,7 @@ async def test_a_worker_that_stops_takes_its_load_away_and_one_that_died_is_swep
         return set(await client.hkeys(load_key(model))) == {each.encode() for each in workers}
 
     await eventually(lambda: are(WORKER, late.worker), "dead workers swept")
-    assert 0 < await client.ttl(load_key(model)) <= 4 * lm_reports.GONE_S
+    assert 0 < await client.ttl(load_key(model)) <= 4 * reports.GONE_S
     await writer.stop()
     assert await are(late.worker)
 

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 
-from alto_streams.agents.home import agent as stage
-from alto_streams.agents.home import row_saver
+from alto_streams.agents.home import agent, row_saver
 from alto_streams.agents.home.working_rows import WorkingRows
-from alto_streams.tables import attempts, calls, joins, machine, outputs, prompts, store, withdrawals
-from alto_streams.tables import versions as merge
+from alto_streams.tables import attempts, calls, joins, machine, outputs, prompts, store, versions, withdrawals
 from alto_streams.tables.attempts import Ruling
 from alto_streams.tables.markers import is_marker
 from alto_streams.tables.rows import CallState, Row
@@ -26,18 +24,18 @@ Mutant = Callable[[pytest.MonkeyPatch], None]
 
 
 def dedupe_off(patch: pytest.MonkeyPatch) -> None:
-    true = stage.StageAgent._take
+    true = agent.StageAgent._take
 
-    def take(self: stage.StageAgent, partition: int, polled: Any, decided: Any) -> None:
-        record = stage._decode(polled.value)
+    def take(self: agent.StageAgent, partition: int, polled: Any, decided: Any) -> None:
+        record = agent._decode(polled.value)
         self._rows.row(partition, record.id if isinstance(record, Request) else record.request).offset = -1
         true(self, partition, polled, decided)
 
-    patch.setattr(stage.StageAgent, "_take", take)
+    patch.setattr(agent.StageAgent, "_take", take)
 
 
 def offset_before_row(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(stage.StageAgent, "held", lambda self, partition: None)
+    patch.setattr(agent.StageAgent, "held", lambda self, partition: None)
 
 
 def row_before_what_it_asks_for(patch: pytest.MonkeyPatch) -> None:
@@ -83,23 +81,23 @@ def finished_rows_rise(patch: pytest.MonkeyPatch) -> None:
 
 
 def lower_offset_wins(patch: pytest.MonkeyPatch) -> None:
-    true = merge.Rows.apply
+    true = versions.Rows.apply
 
-    def apply(self: merge.Rows, raw_key: bytes, raw_value: bytes | None) -> None:
-        key, generation = merge.decode_key(raw_key)
+    def apply(self: versions.Rows, raw_key: bytes, raw_value: bytes | None) -> None:
+        key, generation = versions.decode_key(raw_key)
         known = self.get(key)
         if raw_value is not None and known is not None and known.generation != generation:
-            offset, value = merge.decode_value(raw_value)
+            offset, value = versions.decode_value(raw_value)
             if offset < known.offset:
-                self._rows[key] = merge.Row(offset, generation, value)
+                self._rows[key] = versions.Row(offset, generation, value)
             return
         true(self, raw_key, raw_value)
 
-    patch.setattr(merge.Rows, "apply", apply)
+    patch.setattr(versions.Rows, "apply", apply)
 
 
 def no_generation_in_key(patch: pytest.MonkeyPatch) -> None:
-    true = merge.encode_key
+    true = versions.encode_key
     patch.setattr(store, "encode_key", lambda key, generation: true(key, 0))
 
 

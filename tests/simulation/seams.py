@@ -12,9 +12,9 @@ from alto_streams import parts
 from alto_streams.agents.home import admitting as requests
 from alto_streams.agents.home import agent as stage
 from alto_streams.agents.home import maps, timers
-from alto_streams.agents.lm.agent import agent as lm
-from alto_streams.agents.lm.agent import control
-from alto_streams.agents.lm.agent import run as lm_run
+from alto_streams.agents.lm import agent as lm
+from alto_streams.agents.lm import control
+from alto_streams.agents.lm import run as lm_run
 from alto_streams.tables import store
 from tests.simulation.loop import Scheduler
 

@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack, aclosing
 import pytest
 from prometheus_client import CollectorRegistry
 
-from alto_streams.agents.lm.agent import engine_load
-from alto_streams.agents.lm.agent import reports as lm_reports
+from alto_streams.agents.lm import engine_load
+from alto_streams.agents.lm import reports as lm_reports
 from alto_streams.agents.lm.engine_load import KEPT_S, EngineWatch
 from alto_streams.agents.lm.reports import Reports, telling
 from alto_streams.agents.lm.tally import WORK, Tally

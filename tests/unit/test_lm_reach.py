@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from alto_streams.agents.lm import reports as lm_reports
 from alto_streams.agents.lm.agent import LMAgent
-from alto_streams.agents.lm.agent import reports as lm_reports
 from alto_streams.agents.lm.control import ControlLog
 from alto_streams.agents.lm.reach import AWAY_S, BACK, Reach
 from alto_streams.agents.lm.reports import Reports

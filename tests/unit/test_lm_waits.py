@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from alto_streams.agents.lm import agent as lm
 from alto_streams.agents.lm.agent import LMAgent
-from alto_streams.agents.lm.agent import agent as lm
 from alto_streams.agents.lm.control import ControlLog
 from alto_streams.models.protocol import CallRejected, EngineUnavailable, Piece
 from alto_streams.wire.records import Chunk

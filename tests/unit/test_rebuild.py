@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from alto_streams.agents.egress import reread
 from alto_streams.agents.egress.agent import Egress
-from alto_streams.agents.egress.agent import reread as replay
 from alto_streams.agents.egress.publisher import Record
 from alto_streams.settings import Settings
 
@@ -30,9 +30,9 @@ async def test_a_stretch_past_its_retention_is_nothing(monkeypatch: pytest.Monke
         async def stop(self) -> None:
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(replay, "AIOKafkaConsumer", Consumer)
+    monkeypatch.setattr(reread, "AIOKafkaConsumer", Consumer)
     async with asyncio.timeout(60):
-        assert [each async for each in replay.ResultsReplay(Settings(), "factcheck")(0, 0, 500)] == []
+        assert [each async for each in reread.ResultsReplay(Settings(), "factcheck")(0, 0, 500)] == []
 
 
 async def test_what_is_gone_is_missed_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import pytest
 from faust.types import TP
 
 from alto_streams.settings import Settings
+from alto_streams.worker import app as worker
 from alto_streams.worker.app import App, new_app
-from alto_streams.worker.app import app as worker
 
 HOME = "chunks.factcheck.claims"
 

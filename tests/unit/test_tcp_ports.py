@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alto_streams.settings import ConfigError
-from alto_streams.worker.app import tcp_ports as ports
+from alto_streams.worker import tcp_ports as ports
 
 
 @pytest.fixture

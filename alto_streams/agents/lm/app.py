@@ -17,7 +17,6 @@ from alto_streams.agents.lm.pool import Pool, prefetch
 from alto_streams.agents.lm.reports import LoadWriter, Reports, telling
 from alto_streams.agents.lm.tally import Tally
 from alto_streams.agents.lm.warmup import warm_up
-from alto_streams.agents.scheduler.dispatching import follows_plans
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.stages import Truncate
 from alto_streams.models.cards import card_of
@@ -25,6 +24,7 @@ from alto_streams.models.lengths import Lengths
 from alto_streams.models.protocol import Engine
 from alto_streams.models.registry import engine_for
 from alto_streams.models.scripted import ScriptedEngine
+from alto_streams.scheduler.policies import follows_plans
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
 from alto_streams.worker.app import App, new_app
@@ -44,7 +44,7 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
         registry=registry,
         PartitionAssignor=PlanAssignor,
     )
-    if follows_plans(config):
+    if follows_plans(config.policy):
         assign_by_plan(app, config, model)
     topics = [topic_names.work_topic(pipeline.name, stage) for pipeline, stage in stages]
     control = ControlLog.of(config, sorted({pipeline.name for pipeline, _ in stages}))

@@ -13,13 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 
 import msgspec
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from alto_streams.agents.lm.tally import Tally
+from alto_streams.agents.scheduler.load_records import WITHIN_S, load_client, now_ms, read_load
 from alto_streams.parts import Backoff, redacted
 from alto_streams.settings import Settings
-from alto_streams.wire.codec import Poison, decoder, encode
+from alto_streams.wire.codec import encode
 from alto_streams.wire.plans import Load
 from alto_streams.wire.redis_keys import load_key
 from alto_streams.wire.topic_names import engines_topic
@@ -29,13 +29,10 @@ log = logging.getLogger(__name__)
 REPORT_S = 1.0
 QUIET = 0.4  # of the session timeout: however idle, it reports twice before it counts as lost (scheduler.LOST)
 WRITE_S, IDLE_S = 0.1, 1.0
-WITHIN_S = 0.5  # for Redis to answer
 GONE_S = 30.0  # after which a load is that of a worker that died
 LAST_S = 2.0  # for the last report
 
 Send = Callable[[str, bytes, bytes], Awaitable[object]]
-
-_decode = decoder(Load)
 
 
 async def never_away() -> bool:
@@ -212,21 +209,3 @@ async def telling(*tellers: Teller) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.gather(*(teller.stop() for teller in tellers))
-
-
-def load_client(settings: Settings) -> Redis:
-    """A connection for loads: one that gives up soon."""
-    return Redis.from_url(settings.redis, socket_timeout=WITHIN_S, socket_connect_timeout=WITHIN_S)
-
-
-def read_load(value: bytes | str) -> Load | None:
-    """A worker's load, if it is one that this version can read."""
-    try:
-        return _decode(value if isinstance(value, bytes) else value.encode())
-    except Poison:
-        return None
-
-
-def now_ms() -> int:
-    """The time of reports and loads, in ms since the epoch."""
-    return int(time.time() * 1000)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from alto_streams.agents.lm.reports import now_ms
+from alto_streams.agents.scheduler.load_records import now_ms
 from alto_streams.agents.scheduler.plan_feed import PlanFeed
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.log.tail import LogReader, consumers

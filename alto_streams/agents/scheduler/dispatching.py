@@ -10,13 +10,8 @@ from alto_streams.agents.scheduler.load_feed import LoadFeed
 from alto_streams.agents.scheduler.plan_feed import PlanFeed
 from alto_streams.scheduler.dispatch import Dispatcher, Lane
 from alto_streams.scheduler.placing import Ask, Placed
-from alto_streams.scheduler.policies import PromptAware, policy
+from alto_streams.scheduler.policies import follows_plans, policy
 from alto_streams.settings import Settings
-
-
-def follows_plans(config: Settings) -> bool:
-    """Whether ownership and dispatch go by plans; all other policies choose among all workers of a model."""
-    return config.policy == PromptAware.name
 
 
 class Dispatch:
@@ -30,7 +25,7 @@ class Dispatch:
         self._dispatcher = Dispatcher(sender, model, lanes, chosen, seed=int(sender, 16))
         self._plans: PlanFeed | None = None
         self._loads: LoadFeed | None = None
-        if follows_plans(config):
+        if follows_plans(config.policy):
             self._plans = PlanFeed.of(config, [model], self._dispatcher.plan, self._dispatcher.forecast)
         if not chosen.blind:
             self._loads = LoadFeed(config, model, self._dispatcher.loads, registry)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from redis.exceptions import RedisError
 
-from alto_streams.agents.lm.reports import WITHIN_S, load_client, now_ms, read_load
+from alto_streams.agents.scheduler.load_records import WITHIN_S, load_client, now_ms, read_load
 from alto_streams.parts import Backoff, redacted
 from alto_streams.scheduler.loads import STALE_MS
 from alto_streams.settings import Settings

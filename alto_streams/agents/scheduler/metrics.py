@@ -8,8 +8,8 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from alto_streams.agents.lm.reports import now_ms
 from alto_streams.agents.scheduler.agent import SchedulerWork
+from alto_streams.agents.scheduler.load_records import now_ms
 
 Gauges = Sequence[tuple[str, str, str]]
 """Names without their prefix, what they say, and of which attribute."""
