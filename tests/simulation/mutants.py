@@ -15,7 +15,7 @@ from alto_streams.tables.markers import is_marker
 from alto_streams.tables.rows import CallState, Row
 from alto_streams.wire.paths import Scope, parse_path, wire_path
 from alto_streams.wire.records import Chunk, Request, Start, Timer, Work
-from alto_streams.worker.app import pump
+from alto_streams.worker import pump
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 

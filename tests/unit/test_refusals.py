@@ -223,7 +223,7 @@ def test_deeper_than_a_path() -> None:
 def test_modules_without_a_pipeline() -> None:
     with pytest.raises(ConfigError, match=r"ALTO_PIPELINES: no\.such\.module"):
         load_pipelines(["no.such.module"])
-    with pytest.raises(ConfigError, match=r"ALTO_PIPELINES: alto_streams\.ancestry"):
+    with pytest.raises(ConfigError, match=r"ALTO_PIPELINES: alto_streams\.wire\.paths"):
         load_pipelines(["alto_streams.wire.paths"])
     with pytest.raises(ConfigError, match=r"ALTO_REDO: other\.answer: there is no pipeline 'other'"):
         load_pipelines(["tests.simulation.script"], ["other.answer"])

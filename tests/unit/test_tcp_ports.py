@@ -44,7 +44,7 @@ def test_a_port_that_is_listened_on_is_left_out_and_too_few_are_an_error(monkeyp
             ports.free_ports(1)
 
 
-ASK = "from alto_streams import tcp_ports as ports; ports._candidates = lambda: {}; print(*ports.free_ports(3))"
+ASK = "from alto_streams.worker import tcp_ports as ports; ports._candidates = lambda: {}; print(*ports.free_ports(3))"
 
 
 def test_what_was_given_is_given_to_no_other_process_and_can_be_listened_on() -> None:
