@@ -13,7 +13,8 @@ from alto_streams.agents.home.app import stage_app
 from alto_streams.agents.lm.app import model_app
 from alto_streams.agents.scheduler.app import scheduler_app
 from alto_streams.define.pipeline import Pipeline, load_pipelines
-from alto_streams.settings import ConfigError, Settings, settings
+from alto_streams.errors import ConfigError
+from alto_streams.settings import Settings, settings
 from alto_streams.worker.app import App, use_fast_loop
 
 

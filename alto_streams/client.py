@@ -14,7 +14,8 @@ import httpx
 import msgspec
 from httpx_sse import ServerSentEvent, SSEError, aconnect_sse
 
-from alto_streams.parts import Backoff, PartDown
+from alto_streams.errors import EventsLost, PartDown, ProblemError
+from alto_streams.parts import Backoff
 from alto_streams.wire.records import EventKind, Mode
 
 CONNECT_S = 5.0
@@ -42,22 +43,6 @@ class _Data(msgspec.Struct):
     number: int
     at_ms: int
     body: Any
-
-
-class ProblemError(Exception):
-    """The gateway refused: its problem document (RFC 9457), with `status` and the `field` at fault if there is one."""
-
-    def __init__(self, status: int, document: dict[str, Any]) -> None:
-        field = document.get("field")
-        detail = document.get("detail") or document.get("title") or "no detail"
-        super().__init__(f"{field}: {detail}" if field else str(detail))
-        self.status = status
-        self.field = field
-        self.document = document
-
-
-class EventsLost(Exception):
-    """What the client wants to hear of the request is no longer to be had; its result may still be asked for."""
 
 
 _read_data = msgspec.json.Decoder(_Data)

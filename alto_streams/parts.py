@@ -4,25 +4,8 @@ from __future__ import annotations
 
 import random
 
-from alto_streams.errors import Retryable
-
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MOST_S = 5.0
-
-
-class PartDown(Retryable):
-    """A part (the broker, Redis, a gateway) does not answer. Names the part, its address and the remedy.
-
-    `retry_after_s`: when trying again makes sense.
-    """
-
-    def __init__(self, part: str, address: str, detail: str, remedy: str, retry_after_s: int = 2) -> None:
-        super().__init__(f"{part} at {address}: {detail}; {remedy}")
-        self.part = part
-        self.address = address
-        self.detail = detail
-        self.remedy = remedy
-        self.retry_after_s = retry_after_s
 
 
 class Backoff:

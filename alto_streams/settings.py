@@ -12,9 +12,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-
-class ConfigError(Exception):
-    """A setting is wrong. Names the setting, what was given and what would be right."""
+from alto_streams.errors import ConfigError
 
 
 class Settings(BaseSettings):

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alto_streams.client import Client, ClientEvent, EventsLost, ProblemError
-from alto_streams.parts import Backoff, PartDown
+from alto_streams.client import Client, ClientEvent
+from alto_streams.errors import EventsLost, PartDown, ProblemError
+from alto_streams.parts import Backoff
 
 GIVE_UP_S = 60.0  # without any gateway
 ENDED_S = 600.0  # past it a request is lost: far more than any recovery takes, also on a machine with other work

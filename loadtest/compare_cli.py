@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from alto_streams.settings import ConfigError
+from alto_streams.errors import ConfigError
 from loadtest.bench import Bench, Tick, bench
 from loadtest.compare import FULL, QUICK, SYSTEM, ComparePlan, compare, delivered_of
 from loadtest.console import RECORDING, Json, Recording, failing, progress, report, write

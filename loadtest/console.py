@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from alto_streams.local.supervisor import PartFailed
+from alto_streams.errors import PartFailed
 from loadtest.bench import Tick
 from loadtest.kafka import Unavailable
 from loadtest.machine import ROOT

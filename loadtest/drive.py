@@ -7,8 +7,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from alto_streams.client import Client, ClientEvent, EventsLost, ProblemError
-from alto_streams.parts import PartDown
+from alto_streams.client import Client, ClientEvent
+from alto_streams.errors import EventsLost, PartDown, ProblemError
 from alto_streams.wire.records import EventKind, Mode
 from loadtest.reference.workload import ReferenceRequest, arrivals
 from loadtest.samples import Sample

@@ -9,7 +9,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from alto_streams.settings import ConfigError
+from alto_streams.errors import ConfigError
 from loadtest.console import RECORDING, Json, Recording, failing, progress, write
 from loadtest.knee import OutOfReach
 from loadtest.machine import commit, machine

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from alto_streams.client import ProblemError
-from alto_streams.parts import PartDown
+from alto_streams.errors import PartDown, ProblemError
 from loadtest import slow_client as run
 from loadtest.console import Json, failing, report
 

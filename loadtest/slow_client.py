@@ -18,8 +18,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from alto_streams.client import Client, ProblemError
-from alto_streams.parts import PartDown
+from alto_streams.client import Client
+from alto_streams.errors import PartDown, ProblemError
 from alto_streams.wire.records import EventKind
 from loadtest import long_answers
 from loadtest.kafka import kafka_version

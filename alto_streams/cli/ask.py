@@ -46,9 +46,9 @@ async def _ask(
 ) -> None:
     from alto_streams.cli.asking import Asked
     from alto_streams.cli.asking import ask as follow
-    from alto_streams.cli.errors import CommandFailed
     from alto_streams.cli.screens import screen_for
     from alto_streams.client import Client
+    from alto_streams.errors import CommandFailed
     from alto_streams.local.signals import ends_on_signals
 
     asked = Asked(pipeline, given, mode, deadline)

@@ -14,9 +14,8 @@ from alto_streams.cli.asking import Asked, follow
 from alto_streams.cli.factcheck_view import marks_of
 from alto_streams.cli.summary import FACTCHECK
 from alto_streams.cli.transcript import Transcript
-from alto_streams.client import Client, EventsLost, ProblemError
-from alto_streams.errors import Retryable
-from alto_streams.settings import ConfigError
+from alto_streams.client import Client
+from alto_streams.errors import ConfigError, EventsLost, ProblemError, Retryable
 from alto_streams.wire.records import Mode
 
 

@@ -37,11 +37,11 @@ async def _demo(
     question: str | None, mode: options.Mode, target: str | None, corpus: Path | None, gguf: Path | None
 ) -> None:
     from alto_streams.cli.asking import Asked, ask
-    from alto_streams.cli.errors import CommandFailed
     from alto_streams.cli.screens import screen_for
     from alto_streams.cli.summary import FACTCHECK
     from alto_streams.cli.system import prepared, running
     from alto_streams.client import Client
+    from alto_streams.errors import CommandFailed
     from alto_streams.local.signals import ends_on_signals
     from alto_streams.pipelines.factcheck.prompts import DEMO_QUESTION
     from alto_streams.settings import settings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alto_streams.settings import ConfigError
+from alto_streams.errors import ConfigError
 
 if TYPE_CHECKING:
     from alto_streams.cli.run_changes import Side

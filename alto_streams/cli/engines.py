@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alto_streams.cli.errors import CommandFailed
-from alto_streams.settings import ConfigError, Settings, settings
+from alto_streams.errors import CommandFailed, ConfigError
+from alto_streams.settings import Settings, settings
 
 if TYPE_CHECKING:
     from alto_streams.models.cards import Card

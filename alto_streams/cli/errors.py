@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import typer
 
+from alto_streams.errors import CommandFailed
+
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
-
-
-class CommandFailed(Exception):
-    """The command did what it could, and it was not enough; the text is all that there is to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +22,8 @@ class Explanation:
 def explained(error: Exception) -> Explanation | None:
     """None for an error that nobody foresaw: its traceback is what is needed then."""
     # Imported here: most commands never fail, and a worker need not load the client.
-    from alto_streams.client import EventsLost, ProblemError
-    from alto_streams.define.topology import PipelineError
-    from alto_streams.errors import Retryable
+    from alto_streams.errors import ConfigError, EventsLost, PartFailed, PipelineError, ProblemError, Retryable
     from alto_streams.local.signals import Interrupted
-    from alto_streams.local.supervisor import PartFailed
-    from alto_streams.settings import ConfigError
 
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)

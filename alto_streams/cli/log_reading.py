@@ -9,9 +9,9 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from alto_streams.cli.errors import CommandFailed
 from alto_streams.define.pipeline import load_pipelines
-from alto_streams.settings import ConfigError, settings
+from alto_streams.errors import CommandFailed, ConfigError
+from alto_streams.settings import settings
 
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def read_log(reading: Coroutine[Any, Any, T]) -> T:
         CommandFailed: what is wanted is not there.
         PartDown: the broker does not answer.
     """
-    from alto_streams.history.stretches import NotInLog
+    from alto_streams.errors import NotInLog
 
     kafka = logging.getLogger("aiokafka")
     level = kafka.level

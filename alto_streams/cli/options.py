@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from alto_streams.settings import ConfigError, settings
+from alto_streams.errors import ConfigError
+from alto_streams.settings import settings
 from alto_streams.wire.records import Mode as Mode
 
 FACTCHECK = "factcheck"

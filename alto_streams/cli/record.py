@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from alto_streams.cli import options
-from alto_streams.settings import ConfigError
+from alto_streams.errors import ConfigError
 from alto_streams.wire.records import Raw
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def record(
     ] = False,
 ) -> None:
     """Exits with 1 if there is no request in the range."""
-    from alto_streams.cli.errors import CommandFailed
     from alto_streams.cli.log_reading import pipelines_of, read_log
+    from alto_streams.errors import CommandFailed
     from alto_streams.recordings.files import check_target
     from alto_streams.recordings.format import ENDINGS, VERSION, Header, Recording, write_recording
     from alto_streams.wire.topic_names import requests_topic

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alto_streams.cli import options
+from alto_streams.errors import ConfigError
 from alto_streams.recordings.spacing import Arrivals, Planned
-from alto_streams.settings import ConfigError, settings
+from alto_streams.settings import settings
 
 if TYPE_CHECKING:
     from alto_streams.cli.simulating import Simulated
@@ -121,7 +122,7 @@ def replay(
 ) -> None:
     """Exits with 1 if a request did not end well."""
     from alto_streams.cli import simulating
-    from alto_streams.cli.errors import CommandFailed
+    from alto_streams.errors import CommandFailed
     from alto_streams.recordings.files import check_target
     from alto_streams.recordings.format import read_recording
 

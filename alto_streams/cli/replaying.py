@@ -10,8 +10,8 @@ import msgspec
 
 from alto_streams.cli.asking import Asked, follow
 from alto_streams.cli.transcript import Transcript
-from alto_streams.client import Client, EventsLost, ProblemError
-from alto_streams.errors import Retryable
+from alto_streams.client import Client
+from alto_streams.errors import EventsLost, ProblemError, Retryable
 from alto_streams.recordings.format import Recorded
 from alto_streams.recordings.results import Ran
 from alto_streams.recordings.spacing import Planned

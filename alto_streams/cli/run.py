@@ -55,9 +55,9 @@ def run(
 ) -> None:
     """Exits with 1 if a request did not end well. Ctrl-C cancels what is under way and writes what is done."""
     from alto_streams.cli.batch import read_rows
-    from alto_streams.cli.errors import CommandFailed
     from alto_streams.cli.system import prepared
-    from alto_streams.settings import ConfigError, settings
+    from alto_streams.errors import CommandFailed, ConfigError
+    from alto_streams.settings import settings
 
     more = options.early_end(pipeline, stop_at_first_false)
     rows = read_rows(input_file)

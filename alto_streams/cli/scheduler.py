@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alto_streams.cli.errors import CommandFailed
 from alto_streams.cli.log_reading import pipelines_of, read_log
-from alto_streams.settings import ConfigError, settings
+from alto_streams.errors import CommandFailed, ConfigError
+from alto_streams.settings import settings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -72,8 +72,8 @@ def explain(
     From the receipts on its work items, for as long as the log keeps these. No text of a user is shown.
     """
     from alto_streams.cli import dispatch_view
+    from alto_streams.errors import Poison
     from alto_streams.history.dispatches import course_of
-    from alto_streams.wire.records import Poison
 
     models = {each.name: each.models() for each in _pipelines(pipeline)}
     stages = sorted({name for each in models.values() for callers in each.values() for name in callers})

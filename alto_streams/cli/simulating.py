@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from alto_streams.cli.errors import CommandFailed
 from alto_streams.define.pipeline import Pipeline
+from alto_streams.errors import CommandFailed, ConfigError
 from alto_streams.models.registry import script_of
 from alto_streams.models.scripted import Script
 from alto_streams.models.simulated import Timing
@@ -20,7 +20,7 @@ from alto_streams.recordings.results import ClassCalls, Ran
 from alto_streams.recordings.spacing import Planned
 from alto_streams.recordings.traces import WORDS
 from alto_streams.scheduler import policies
-from alto_streams.settings import ConfigError, Settings, settings
+from alto_streams.settings import Settings, settings
 from alto_streams.wire.plans import Plan
 from alto_streams.wire.records import Call, Raw
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TextIO
 
 from alto_streams.define.pipeline import load_pipelines
+from alto_streams.errors import PortInUse
 from alto_streams.local.cluster import Cluster, local_cluster
 from alto_streams.local.supervisor import State, Supervisor
 from alto_streams.log.topics_file import load_topics
 from alto_streams.settings import Settings
-from alto_streams.worker.tcp_ports import PortInUse, check_free, free_ports
+from alto_streams.worker.tcp_ports import check_free, free_ports
 
 HOST = "127.0.0.1"
 

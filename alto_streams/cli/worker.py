@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from alto_streams.define.pipeline import Pipeline, load_pipelines
-from alto_streams.settings import ConfigError, settings
+from alto_streams.errors import ConfigError
+from alto_streams.settings import settings
 
 USAGE = (
     "Start one worker on any Kafka (ALTO_BROKER): of one stage (STAGE), of one model (--model), the one that "

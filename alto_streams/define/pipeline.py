@@ -32,8 +32,8 @@ from alto_streams.define.stages import ParseFailure as ParseFailure
 from alto_streams.define.stages import Parser as Parser
 from alto_streams.define.stages import Prompt as Prompt
 from alto_streams.define.stages import Record as Record
-from alto_streams.define.topology import REQUEST, Input, Kind, PipelineError, connect, infer
-from alto_streams.settings import ConfigError
+from alto_streams.define.topology import REQUEST, Input, Kind, connect, infer
+from alto_streams.errors import ConfigError, PipelineError
 from alto_streams.wire.records import Call
 
 F = TypeVar("F", bound=Callable[..., Any])

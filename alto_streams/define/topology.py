@@ -14,14 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from alto_streams.settings import ConfigError
+from alto_streams.errors import PipelineError
 from alto_streams.wire.paths import MAX_DEPTH
 
 REQUEST = "request"
-
-
-class PipelineError(ConfigError):
-    """A pipeline that cannot be inferred. Names the pipeline, the stage and the reason."""
 
 
 class Kind(StrEnum):

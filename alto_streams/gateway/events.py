@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 import msgspec
 from sse_starlette import ServerSentEvent
 
+from alto_streams.errors import PartDown
 from alto_streams.gateway.problems import Problem
 from alto_streams.gateway.service import Service
 from alto_streams.gateway.store import Known, Store, Stored
 from alto_streams.gateway.tail import Tail
-from alto_streams.parts import Backoff, PartDown
+from alto_streams.parts import Backoff
 from alto_streams.wire.records import EventKind
 from alto_streams.wire.request_ids import created_ms
 

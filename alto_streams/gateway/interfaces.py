@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from alto_streams.define.pipeline import Pipeline
-from alto_streams.parts import PartDown
+from alto_streams.errors import PartDown
 from alto_streams.wire.records import Request
 
 

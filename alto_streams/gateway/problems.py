@@ -12,8 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from alto_streams.errors import PartDown
 from alto_streams.gateway.metrics import Metrics
-from alto_streams.parts import PartDown
 
 log = logging.getLogger(__name__)
 

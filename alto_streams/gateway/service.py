@@ -12,16 +12,16 @@ from typing import Any
 
 import msgspec
 
+from alto_streams.errors import PartDown, Poison
 from alto_streams.gateway.interfaces import PipelineInfo, RequestLog
 from alto_streams.gateway.live import Live
 from alto_streams.gateway.metrics import Metrics
 from alto_streams.gateway.problems import Problem, unreachable
 from alto_streams.gateway.store import Known, Store
 from alto_streams.gateway.submission import Submission
-from alto_streams.parts import PartDown
 from alto_streams.settings import Settings
 from alto_streams.wire.paths import parse_path
-from alto_streams.wire.records import EventKind, Poison, Request
+from alto_streams.wire.records import EventKind, Request
 from alto_streams.wire.request_ids import created_ms, new_request_id
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from alto_streams.errors import PartDown
 from alto_streams.gateway.problems import Problem
-from alto_streams.parts import PartDown, redacted
+from alto_streams.parts import redacted
 from alto_streams.settings import Settings
 from alto_streams.wire.redis_keys import DATA, KIND, entry_id, events_key, idempotency_key, offset_of, request_key
 from alto_streams.wire.request_ids import created_ms

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from alto_streams.errors import NotInLog, Poison
 from alto_streams.history.requests import outcomes, request_of
-from alto_streams.history.stretches import CLOCKS_APART_MS, NotInLog, places, reading, records_of, starts_since
+from alto_streams.history.stretches import CLOCKS_APART_MS, places, reading, records_of, starts_since
 from alto_streams.log.topics_file import TopicsFile, load_topics
 from alto_streams.recordings.format import Became, Recorded
 from alto_streams.settings import Settings
 from alto_streams.wire.plans import Receipt
-from alto_streams.wire.records import Poison, Raw, Work, decoder
+from alto_streams.wire.records import Raw, Work, decoder
 from alto_streams.wire.request_ids import created_ms
 from alto_streams.wire.topic_names import prompt_class, requests_topic, work_topic
 

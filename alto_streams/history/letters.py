@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from alto_streams.history.stretches import NotInLog, places, reading, records_of
-from alto_streams.settings import ConfigError, Settings
-from alto_streams.wire.records import DeadLetter, Poison, decoder
+from alto_streams.errors import ConfigError, NotInLog, Poison
+from alto_streams.history.stretches import places, reading, records_of
+from alto_streams.settings import Settings
+from alto_streams.wire.records import DeadLetter, decoder
 from alto_streams.wire.topic_names import dead_letters_topic
 
 WINDOW = 500  # offsets read at once, from the end of a partition towards its beginning

@@ -13,13 +13,14 @@ from redis.exceptions import RedisError
 from alto_streams.agents.scheduler.agent import LOST
 from alto_streams.agents.scheduler.load_records import load_client, now_ms, read_load
 from alto_streams.define.pipeline import Pipeline
+from alto_streams.errors import Poison
 from alto_streams.history.stretches import places, reading, records_of, starts_since
 from alto_streams.parts import redacted
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.scheduler.statistics import Statistics
 from alto_streams.settings import Settings
 from alto_streams.wire.plans import EngineReport, Forecast, Load, Plan, PlanRecord
-from alto_streams.wire.records import Poison, decoder
+from alto_streams.wire.records import decoder
 from alto_streams.wire.redis_keys import load_key
 from alto_streams.wire.topic_names import engines_topic, plans_topic
 

@@ -15,14 +15,15 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from alto_streams.errors import NotInLog, PartDown, Poison
 from alto_streams.history.letters import LetterId, Stored, fetched
 from alto_streams.history.requests import request_of
-from alto_streams.history.stretches import REMEDY, NotInLog, reading
+from alto_streams.history.stretches import REMEDY, reading
 from alto_streams.log.sender import Out
-from alto_streams.parts import PartDown, bootstrap_servers, redacted
+from alto_streams.parts import bootstrap_servers, redacted
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
-from alto_streams.wire.records import Poison, Request, encode
+from alto_streams.wire.records import Request, encode
 from alto_streams.wire.request_ids import created_ms, new_request_id
 
 ORIGINS = ("requests", "chunks", "work", "results")

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from alto_streams.history.stretches import CLOCKS_APART_MS, NotInLog, places, reading, records_of, starts_since
+from alto_streams.errors import NotInLog, Poison
+from alto_streams.history.stretches import CLOCKS_APART_MS, places, reading, records_of, starts_since
 from alto_streams.recordings.format import MOST_BYTES, Became, Recorded, hash_of, one_line, ordered
 from alto_streams.settings import Settings
-from alto_streams.wire.records import Event, EventKind, Poison, Raw, Request, Status, decoder
+from alto_streams.wire.records import Event, EventKind, Raw, Request, Status, decoder
 from alto_streams.wire.request_ids import created_ms
 from alto_streams.wire.topic_names import requests_topic, results_topic
 

@@ -10,7 +10,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from alto_streams.parts import PartDown, bootstrap_servers, redacted
+from alto_streams.errors import NotInLog, PartDown
+from alto_streams.parts import bootstrap_servers, redacted
 from alto_streams.settings import Settings
 
 POLLED_MOST = 50  # records; each may be as large as a record may be
@@ -19,10 +20,6 @@ FETCH_WAIT_MS = 100  # a fetch of the partition before holds up the next one's
 POLLS_IN_VAIN = 20
 CLOCKS_APART_MS = 60_000  # how far a gateway's clock may be from its broker's
 REMEDY = "start it (`alto-streams up`) or point ALTO_BROKER at it"
-
-
-class NotInLog(Exception):
-    """What is asked for is not in the log, or cannot be used from there. Names it, the reason, and what can be done."""
 
 
 @asynccontextmanager

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from alto_streams.define.pipeline import Pipeline
+from alto_streams.errors import ConfigError
 from alto_streams.local import forks, ping, servers
 from alto_streams.local.supervisor import Part
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import TopicsFile, to_yaml
 from alto_streams.models.cards import LOCAL, Card, cards
 from alto_streams.scheduler.policies import follows_plans
-from alto_streams.settings import ConfigError, Settings
+from alto_streams.settings import Settings
 from alto_streams.worker.tcp_ports import check_free, free_ports
 
 HOST = "127.0.0.1"

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from alto_streams.errors import ConfigError
 from alto_streams.local import ping
 from alto_streams.local.supervisor import Part
 from alto_streams.models.cards import Card
 from alto_streams.models.local import MODEL_NAME
 from alto_streams.models.registry import slots_of
 from alto_streams.parts import redacted
-from alto_streams.settings import ConfigError, Settings
+from alto_streams.settings import Settings
 from alto_streams.worker.tcp_ports import check_free
 
 EXTRA = "install it with: pip install 'alto-streams[local]'"

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from alto_streams.errors import PartFailed
 from alto_streams.local.children import Child, Children
 from alto_streams.parts import Backoff
 
@@ -59,10 +60,6 @@ class State(StrEnum):
 
 Progress = Callable[[str, State, float], None]
 """Called with the part's name, its new state, and the seconds since its start (since the death, for READY again)."""
-
-
-class PartFailed(Exception):
-    """A part did not start, or died too often. Names it, its address, its log and the last that it wrote."""
 
 
 class _Died(Exception):

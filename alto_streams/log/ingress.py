@@ -9,10 +9,11 @@ import logging
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 
-from alto_streams.parts import Backoff, PartDown, bootstrap_servers
+from alto_streams.errors import PartDown, Poison
+from alto_streams.parts import Backoff, bootstrap_servers
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
-from alto_streams.wire.records import Cancel, Cancelled, Poison, Request, Wire, encode
+from alto_streams.wire.records import Cancel, Cancelled, Request, Wire, encode
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ from typing import Protocol
 
 import msgspec
 
+from alto_streams.errors import Poison
 from alto_streams.log.sender import Out
 from alto_streams.wire.paths import parse_path
-from alto_streams.wire.records import DeadLetter, Poison, encode
+from alto_streams.wire.records import DeadLetter, encode
 from alto_streams.wire.request_ids import created_ms
 from alto_streams.wire.topic_names import dead_letters_topic
 

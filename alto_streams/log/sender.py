@@ -23,10 +23,9 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import RecordMetadata
 
-from alto_streams.errors import Fenced, Retryable
+from alto_streams.errors import Fenced, Poison, Retryable
 from alto_streams.log.fence import Fence
 from alto_streams.parts import Backoff
-from alto_streams.wire.records import Poison
 
 log = logging.getLogger(__name__)
 

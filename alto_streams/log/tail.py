@@ -11,9 +11,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from alto_streams.errors import Poison
 from alto_streams.parts import Backoff, bootstrap_servers
 from alto_streams.settings import Settings
-from alto_streams.wire.records import Poison
 
 log = logging.getLogger(__name__)
 

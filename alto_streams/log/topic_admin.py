@@ -12,8 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from alto_streams.log.topics_file import Difference, FoundTopic, TopicsError, TopicSpec, differences
-from alto_streams.parts import PartDown, bootstrap_servers, redacted
+from alto_streams.errors import PartDown, TopicsError
+from alto_streams.log.topics_file import Difference, FoundTopic, TopicSpec, differences
+from alto_streams.parts import bootstrap_servers, redacted
 
 REQUEST_S = 30.0
 VISIBLE_S = 30.0

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from alto_streams.errors import TopicsError
 from alto_streams.log.topic_fields import CLEANUPS, KEYS, duration, duration_text, named
-from alto_streams.settings import ConfigError
 from alto_streams.strict_yaml import StrictLoader
 from alto_streams.wire import topic_names
 
@@ -22,10 +22,6 @@ HOME_PARTITIONS, WORK_PARTITIONS = 8, 24
 DAY_MS, CONTROL_MS, DEAD_LETTERS_MS = 86_400_000, 600_000, 14 * 86_400_000
 ENGINES_MS = 600_000  # a scheduler that starts reads all of it: reports decay, so older ones would change little
 FIELDS = {"key", "partitions", "cleanup", "retention", "group"}
-
-
-class TopicsError(ConfigError):
-    """Topics are not as they must be. Names the file or broker, the topic, what was found, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
-from alto_streams.settings import ConfigError, Settings
+from alto_streams.errors import ConfigError
+from alto_streams.settings import Settings
 from alto_streams.strict_yaml import StrictLoader
 
 SHORT = "ALTO_MODELS"

@@ -13,7 +13,8 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from alto_streams.models.protocol import CallRejected, CountsTokens, Engine, EngineUnavailable, Piece, TellsLoad
+from alto_streams.errors import CallRejected, EngineUnavailable
+from alto_streams.models.protocol import CountsTokens, Engine, Piece, TellsLoad
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.wire.records import Call, Message
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from alto_streams.errors import CallRejected
 from alto_streams.models import guides
-from alto_streams.models.protocol import CallRejected, Capabilities
+from alto_streams.models.protocol import Capabilities
 from alto_streams.wire.records import Call
 
 Json = dict[str, Any]

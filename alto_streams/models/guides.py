@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from alto_streams.errors import CallRejected
 from alto_streams.models import regexes, schemas
-from alto_streams.models.protocol import CallRejected
 from alto_streams.models.rests import Rest, Unsupported, rest_after
 from alto_streams.wire.grammars import one_of
 from alto_streams.wire.records import Call

@@ -11,7 +11,7 @@ from typing import NoReturn
 import httpx
 import httpx_sse
 
-from alto_streams.models.protocol import CallRejected, EngineBroke, EngineOverloaded, EngineUnavailable
+from alto_streams.errors import CallRejected, EngineBroke, EngineOverloaded, EngineUnavailable
 
 OVERLOADED = (429, 503)
 _REJECTED = (400, 413, 422)

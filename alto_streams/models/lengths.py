@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from alto_streams.define.stages import Truncate
-from alto_streams.models.protocol import CountsTokens, Engine, TooLong
+from alto_streams.errors import TooLong
+from alto_streams.models.protocol import CountsTokens, Engine
 from alto_streams.wire.records import Call, Message
 
 BYTES_A_TOKEN = 3  # English has four or more, other scripts about three, digits and code fewer

@@ -16,11 +16,12 @@ import httpx
 import httpx_sse
 import msgspec
 
+from alto_streams.errors import EngineUnavailable
 from alto_streams.models import dialects, guides
 from alto_streams.models.http_errors import refused, transport_errors
 from alto_streams.models.metrics import LoadPage
 from alto_streams.models.pieces import Reader
-from alto_streams.models.protocol import Capabilities, EngineLoad, EngineUnavailable, Piece
+from alto_streams.models.protocol import Capabilities, EngineLoad, Piece
 from alto_streams.models.stops import Stops
 from alto_streams.wire.records import Call, Message
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from alto_streams.models.protocol import CallRejected, EngineBroke, EngineOverloaded, Piece, Usage
+from alto_streams.errors import CallRejected, EngineBroke, EngineOverloaded
+from alto_streams.models.protocol import Piece, Usage
 from alto_streams.wire.records import TokenLogprob
 
 Json = dict[str, Any]

@@ -8,47 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from alto_streams.wire.records import Call, Message, Poison, TokenLogprob
-
-
-class EngineUnavailable(Exception):
-    """The engine cannot be reached or died: try again later.
-
-    The text begins with `engine`, its name and address, if it is given: for logs. `cause` does not: it goes into
-    records, and clients see it.
-    """
-
-    def __init__(self, cause: str, engine: str = "") -> None:
-        super().__init__(_named(engine, cause))
-        self.cause = cause
-
-
-class EngineOverloaded(EngineUnavailable):
-    """The engine asks for patience (HTTP 429, 503). `retry_after_s` is its own figure, if it gave one."""
-
-    def __init__(self, cause: str, engine: str = "", retry_after_s: float | None = None) -> None:
-        super().__init__(cause, engine)
-        self.retry_after_s = retry_after_s
-
-
-class EngineBroke(EngineUnavailable):
-    """The engine had taken the call and then failed, perhaps because of this very call: such tries are counted."""
-
-
-class CallRejected(Poison):
-    """The engine refuses this call for good (too long, malformed): trying again cannot help. `cause` as above."""
-
-    def __init__(self, cause: str, engine: str = "") -> None:
-        super().__init__(_named(engine, cause))
-        self.cause = cause
-
-
-class TooLong(CallRejected):
-    """The prompt leaves no room to write in the engine's context; the cause has the counts."""
-
-
-def _named(engine: str, cause: str) -> str:
-    return f"{engine}: {cause}" if engine else cause
+from alto_streams.wire.records import Call, Message, TokenLogprob
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from alto_streams.errors import ConfigError
 from alto_streams.models import dialects
 from alto_streams.models.cards import LOCAL, SLOTS, Card
 from alto_streams.models.local import default_slots
@@ -17,7 +18,7 @@ from alto_streams.models.protocol import Engine
 from alto_streams.models.scripted import Script, ScriptedEngine
 from alto_streams.models.simulated import Timing
 from alto_streams.models.vllm import VllmEngine
-from alto_streams.settings import ConfigError, Settings
+from alto_streams.settings import Settings
 from alto_streams.wire.records import Call
 
 FORMS = (

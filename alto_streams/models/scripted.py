@@ -8,7 +8,8 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Literal
 
-from alto_streams.models.protocol import CallRejected, Capabilities, EngineUnavailable, Piece, Usage
+from alto_streams.errors import CallRejected, EngineUnavailable
+from alto_streams.models.protocol import Capabilities, Piece, Usage
 from alto_streams.models.simulated import Batch, Job, Progress, RealTime, Timing, token_count
 from alto_streams.wire.records import Call
 from alto_streams.wire.resume import finished

@@ -14,18 +14,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from alto_streams.errors import CallRejected, EngineBroke, EngineOverloaded, EngineUnavailable, TooLong
 from alto_streams.models import guides
-from alto_streams.models.protocol import (
-    CallRejected,
-    Capabilities,
-    EngineBroke,
-    EngineLoad,
-    EngineOverloaded,
-    EngineUnavailable,
-    Piece,
-    TooLong,
-    Usage,
-)
+from alto_streams.models.protocol import Capabilities, EngineLoad, Piece, Usage
 from alto_streams.models.stops import Stops
 from alto_streams.models.units import Units
 from alto_streams.models.vllm_loading import Loaded, Loader

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
-from alto_streams.models.protocol import CallRejected
+from alto_streams.errors import CallRejected
 from alto_streams.models.vllm_core import PARENT
 from alto_streams.wire.records import Message
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from alto_streams.settings import ConfigError
+from alto_streams.errors import ConfigError
 
 PLAIN, ZIPPED = ".jsonl", ".jsonl.gz"
 LEVEL = 6  # of gzip: the default of most tools

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from alto_streams.errors import ConfigError, Poison
 from alto_streams.recordings.files import PLAIN, ZIPPED, read_lines, write_lines
-from alto_streams.settings import ConfigError
-from alto_streams.wire.records import Mode, Poison, Raw, Status, Wire, decoder, encode
+from alto_streams.wire.records import Mode, Raw, Status, Wire, decoder, encode
 
 VERSION = 1
 MOST_BYTES = 1 << 30  # of inputs: a recording is held in memory

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from alto_streams.errors import ConfigError
 from alto_streams.recordings.format import Became, Header, Recorded, Recording, checked, header_of
-from alto_streams.settings import ConfigError
 from alto_streams.wire.records import Mode, Raw, encode
 
 HEADER = b"alto_streams.recording"

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from alto_streams.errors import ConfigError, Poison
 from alto_streams.recordings.files import read_lines, write_lines
 from alto_streams.recordings.format import VERSION
-from alto_streams.settings import ConfigError
-from alto_streams.wire.records import Poison, Raw, Wire, decoder, encode
+from alto_streams.wire.records import Raw, Wire, decoder, encode
 
 NO_RESULT = Raw(b"null")
 

@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from alto_streams.errors import ConfigError, Poison
 from alto_streams.recordings.format import MOST_BYTES, Recorded
-from alto_streams.settings import ConfigError
-from alto_streams.wire.records import Mode, Poison, Raw, decoder
+from alto_streams.wire.records import Mode, Raw, decoder
 
 BLOCK_TOKENS = 512
 TOKENS_PER_WORD = 1.35

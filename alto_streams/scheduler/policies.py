@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from alto_streams.errors import ConfigError
 from alto_streams.scheduler.loads import Worker
-from alto_streams.settings import ConfigError
 from alto_streams.wire.plans import PREFILL
 
 ESCAPE = 1.25  # times the mean: a worker that has more is overloaded (Mirrokni's consistent hashing with bounded loads)

@@ -10,7 +10,8 @@ import msgspec
 
 from alto_streams.agents.lm import tally as lm_tally
 from alto_streams.agents.lm.tally import Held, Tally
-from alto_streams.models.protocol import CallRejected, Usage
+from alto_streams.errors import CallRejected
+from alto_streams.models.protocol import Usage
 from alto_streams.models.simulated import Batch
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank
 from alto_streams.simulator.clock import Clock, Logs

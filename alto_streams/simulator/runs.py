@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from alto_streams.agents.lm.coalesce import Coalescer, Gathered
-from alto_streams.models.protocol import CallRejected, Piece
+from alto_streams.errors import CallRejected
+from alto_streams.models.protocol import Piece
 from alto_streams.models.scripted import script_parts
 from alto_streams.models.simulated import Job, token_count
 from alto_streams.simulator.clock import Clock, Logs

@@ -12,6 +12,7 @@ import msgspec
 
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.topology import REQUEST
+from alto_streams.errors import Poison
 from alto_streams.scheduler.placing import Placing
 from alto_streams.tables.attempts import Ruling, begins_run, rule_chunk, rule_result, rule_start, rule_timer
 from alto_streams.tables.calls import Calls, Limits
@@ -29,7 +30,6 @@ from alto_streams.wire.records import (
     Forget,
     HomeRecord,
     Items,
-    Poison,
     Raw,
     Request,
     Result,

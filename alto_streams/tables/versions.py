@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from alto_streams.wire.records import Poison
+from alto_streams.errors import Poison
 
 UUID_CHARS = 36
 _KEY = re.compile(rb"([0-9]+)(?:=([A-Za-z0-9_-]{22})|:(.*))", re.DOTALL)

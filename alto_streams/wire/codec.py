@@ -8,11 +8,9 @@ from typing import TypeVar
 
 import msgspec
 
+from alto_streams.errors import Poison
+
 T = TypeVar("T")
-
-
-class Poison(Exception):
-    """This record can never succeed: it goes to the dead-letter topic and is acknowledged."""
 
 
 class Wire(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from alto_streams.wire.records import Cancelled, ControlRecord, Ended, Poison
+from alto_streams.errors import Poison
+from alto_streams.wire.records import Cancelled, ControlRecord, Ended
 
 MAX_INDEX = 2**20 - 1
 MAX_EPOCH = 2**12 - 1

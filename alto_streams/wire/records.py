@@ -21,7 +21,6 @@ from msgspec import Raw as Raw
 from alto_streams.wire.call import Call as Call
 from alto_streams.wire.call import Message as Message
 from alto_streams.wire.call import TokenLogprob as TokenLogprob
-from alto_streams.wire.codec import Poison as Poison
 from alto_streams.wire.codec import Wire as Wire
 from alto_streams.wire.codec import decoder as decoder
 from alto_streams.wire.codec import encode as encode

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import uuid_utils.compat
 
-from alto_streams.wire.records import Poison
+from alto_streams.errors import Poison
 
 
 def new_request_id() -> str:

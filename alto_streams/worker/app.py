@@ -20,11 +20,12 @@ from faust.sensors.prometheus import setup_prometheus_sensors
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
+from alto_streams.errors import ConfigError
 from alto_streams.log.fence import Fence
 from alto_streams.log.sender import Sender
 from alto_streams.log.transport import Transport
 from alto_streams.parts import bootstrap_servers
-from alto_streams.settings import ConfigError, Settings
+from alto_streams.settings import Settings
 from alto_streams.worker.tcp_ports import check_free, free_ports
 from alto_streams.worker.watch import Watch
 

@@ -11,7 +11,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from alto_streams.parts import PartDown, bootstrap_servers, redacted
+from alto_streams.errors import PartDown
+from alto_streams.parts import bootstrap_servers, redacted
 
 ANSWER_S = 10.0
 

@@ -7,17 +7,13 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from alto_streams.settings import ConfigError
+from alto_streams.errors import ConfigError, PortInUse
 
 LISTENING = "0A"
 RESERVE_S = 1.0
 FIRST, LAST = 10_000, 65_535  # below are the defaults of servers that may be started later
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _USUAL_EPHEMERAL = 32_768, LAST  # covers Linux's own and the BSDs'
-
-
-class PortInUse(ConfigError):
-    """Another process listens on a port that a part needs. Names the part, the address, the process and the setting."""
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from alto_streams.errors import Retryable
+from alto_streams.errors import Retryable, Stalled
 from alto_streams.worker.broker_offsets import BrokerOffsets
 from alto_streams.worker.watchdog import Sample, Verdict, Watchdog
 
@@ -29,10 +29,6 @@ EXIT_STALLED = 70  # of what a clean crash could not end: EX_SOFTWARE
 GRACE_S = 15.0  # for the clean crash: what is finished is committed, and the group is left
 JOIN_S = 2.0
 LIBRARIES = (os.path.dirname(asyncio.__file__), *site.getsitepackages())
-
-
-class Stalled(Exception):
-    """A worker makes no progress while records wait for it. Says for how long, and how many."""
 
 
 class Watch:

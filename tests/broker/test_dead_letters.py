@@ -18,13 +18,14 @@ from aiokafka.structs import RecordMetadata
 from alto_streams.agents.egress.app import egress_app
 from alto_streams.agents.home.app import stage_app
 from alto_streams.define.pipeline import load_pipelines
+from alto_streams.errors import NotInLog, PartDown
 from alto_streams.history import letters as letter_log
 from alto_streams.history.letters import LetterId, Stored
 from alto_streams.history.redrive import Redriven, redrive
-from alto_streams.history.stretches import NotInLog, places, reading, records_of
+from alto_streams.history.stretches import places, reading, records_of
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import load_topics
-from alto_streams.parts import PartDown, bootstrap_servers
+from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Context, DeadLetter, Raw, Request, Wire, encode
 from alto_streams.wire.request_ids import created_ms, new_request_id

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from alto_streams.define.pipeline import load_pipelines
+from alto_streams.errors import PartFailed, PortInUse
 from alto_streams.local import servers
 from alto_streams.local.cluster import local_cluster, on_free_ports
-from alto_streams.local.supervisor import PartFailed, Supervisor
+from alto_streams.local.supervisor import Supervisor
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import load_topics
 from alto_streams.settings import Settings
-from alto_streams.worker.tcp_ports import PortInUse
 from tests.broker.brokers import Server
 
 SERVERS = {"tansu", "valkey", "topics"}

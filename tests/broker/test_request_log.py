@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from alto_streams.errors import NotInLog, PartDown
 from alto_streams.history.requests import Bound, Found, outcomes, requests_of
-from alto_streams.history.stretches import NotInLog
-from alto_streams.parts import PartDown
 from alto_streams.recordings.format import Recorded, hash_of, read_recording
 from alto_streams.wire.records import Context, Event, EventKind, Mode, Raw, Request, Status
 from alto_streams.wire.request_ids import created_ms, new_request_id

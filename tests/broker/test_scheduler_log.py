@@ -12,9 +12,9 @@ import pytest
 from aiokafka.errors import TopicAlreadyExistsError
 from redis.asyncio import Redis
 
+from alto_streams.errors import NotInLog
 from alto_streams.history.dispatches import Course, course_of
 from alto_streams.history.plans import Known, known
-from alto_streams.history.stretches import NotInLog
 from alto_streams.log.topics_file import required_topics, to_yaml
 from alto_streams.settings import Settings
 from alto_streams.wire.codec import encode

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
+from alto_streams.errors import PartDown, TopicsError
 from alto_streams.log import topic_admin
-from alto_streams.log.topics_file import TopicsError, TopicSpec, required_topics
-from alto_streams.parts import PartDown
+from alto_streams.log.topics_file import TopicSpec, required_topics
 from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import HOST, Server
 

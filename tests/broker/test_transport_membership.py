@@ -14,9 +14,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.assignor.partition_assignor import PartitionAssignor
 
+from alto_streams.errors import ConfigError
 from alto_streams.log.transport import Consumer
 from alto_streams.parts import bootstrap_servers
-from alto_streams.settings import ConfigError
 from alto_streams.worker.app import new_app
 from alto_streams.worker.tcp_ports import free_ports
 from tests.broker.brokers import Server, Tansu

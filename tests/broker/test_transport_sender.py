@@ -13,11 +13,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import OutOfOrderSequenceNumber
 from aiokafka.structs import TopicPartition
 
-from alto_streams.errors import Fenced, Retryable
+from alto_streams.errors import Fenced, Poison, Retryable
 from alto_streams.log.fence import Fence
 from alto_streams.log.sender import Out, Sender
 from alto_streams.parts import bootstrap_servers
-from alto_streams.wire.records import Poison
 from tests.broker.brokers import Server, paused, revived
 from tests.broker.faust_apps import KINDS, agent, create_topics, make_app, running, settings_for, unique, until
 

@@ -15,9 +15,10 @@ from types import SimpleNamespace
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from alto_streams.errors import PartDown
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import load_topics
-from alto_streams.parts import PartDown, bootstrap_servers
+from alto_streams.parts import bootstrap_servers
 from alto_streams.wire.records import Call, Event, EventKind, Home, Raw, Work, encode
 from alto_streams.wire.request_ids import new_request_id
 from alto_streams.worker import broker_offsets

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from alto_streams.errors import Poison
 from alto_streams.log.topics_file import load_topics
-from alto_streams.wire.records import Event, EventKind, Poison, decoder
+from alto_streams.wire.records import Event, EventKind, decoder
 from tests.broker.brokers import Server
 from tests.e2e.systems import Expected, read_lines, recording, up, write_rows
 

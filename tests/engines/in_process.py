@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import time
 
-from alto_streams.models.protocol import EngineUnavailable
+from alto_streams.errors import EngineUnavailable
 from alto_streams.models.vllm import VllmEngine
 from tests.engines.servers import VLLM, VLLM_SEQUENCES
 

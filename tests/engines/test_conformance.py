@@ -7,7 +7,8 @@ from contextlib import aclosing
 
 import pytest
 
-from alto_streams.models.protocol import Engine, EngineUnavailable
+from alto_streams.errors import EngineUnavailable
+from alto_streams.models.protocol import Engine
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.wire.records import Call, Message
 from tests.engines.subjects import MODELS, Subject

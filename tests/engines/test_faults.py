@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from alto_streams.models.protocol import Engine, EngineUnavailable
+from alto_streams.errors import EngineUnavailable
+from alto_streams.models.protocol import Engine
 from alto_streams.wire.records import Call, Ended, Home, Message, Work
 from tests.engines.homes import Homes
 from tests.engines.servers import VLLM_TAKEN

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from alto_streams.models.protocol import CallRejected, Engine
+from alto_streams.errors import CallRejected
+from alto_streams.models.protocol import Engine
 from tests.engines.subjects import FULL
 from tests.unit.engines import ask, run, text_of, tokens_of
 

@@ -8,7 +8,8 @@ import re
 import msgspec
 import pytest
 
-from alto_streams.models.protocol import CallRejected, Engine, Piece
+from alto_streams.errors import CallRejected
+from alto_streams.models.protocol import Engine, Piece
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.wire.grammars import LineGrammar
 from alto_streams.wire.records import Call, Message

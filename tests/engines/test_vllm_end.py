@@ -23,7 +23,7 @@ pytestmark = [
 
 WORKER = """
 import asyncio, time
-from alto_streams.models.protocol import EngineUnavailable
+from alto_streams.errors import EngineUnavailable
 from tests.engines.in_process import InProcess
 from tests.unit.engines import ask
 

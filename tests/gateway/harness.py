@@ -17,9 +17,9 @@ import msgspec
 from fastapi import FastAPI
 
 from alto_streams.agents.egress.publisher import Record
+from alto_streams.errors import PartDown
 from alto_streams.gateway import PipelineInfo, create_gateway
 from alto_streams.local import ping
-from alto_streams.parts import PartDown
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Event, EventKind, Raw, Request
 from alto_streams.worker.tcp_ports import free_ports

@@ -18,8 +18,8 @@ from redis.asyncio import Redis
 from alto_streams.agents.egress.agent import Egress
 from alto_streams.agents.egress.publisher import Record
 from alto_streams.agents.egress.reread import ResultsReplay
-from alto_streams.client import Client, ClientEvent, ProblemError
-from alto_streams.parts import PartDown
+from alto_streams.client import Client, ClientEvent
+from alto_streams.errors import PartDown, ProblemError
 from alto_streams.wire.records import (
     Cancel,
     Cancelled,

@@ -14,9 +14,9 @@ from httpx_sse import ServerSentEvent, aconnect_sse
 from redis.asyncio import Redis
 
 from alto_streams.agents.egress.agent import Egress
+from alto_streams.errors import PartDown
 from alto_streams.gateway import create_gateway
 from alto_streams.gateway.submission import parse_submission
-from alto_streams.parts import PartDown
 from alto_streams.wire.records import EventKind
 from alto_streams.wire.request_ids import new_request_id
 from alto_streams.worker.tcp_ports import free_ports

@@ -10,10 +10,10 @@ import pytest
 from redis.asyncio import Redis
 
 from alto_streams.agents.egress.agent import Egress
+from alto_streams.errors import PartDown
 from alto_streams.gateway.live import Live, Told
 from alto_streams.gateway.store import EVENTS_PER_READ, Store, Stored
 from alto_streams.gateway.tail import HELD_CHARS, Tail
-from alto_streams.parts import PartDown
 from alto_streams.wire.redis_keys import entry_id, events_key, offset_of
 from alto_streams.wire.request_ids import new_request_id
 from tests.broker.brokers import Server

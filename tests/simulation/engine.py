@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
-from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
+from alto_streams.errors import EngineUnavailable
+from alto_streams.models.protocol import Capabilities, Piece
 from alto_streams.wire.records import Call
 
 if TYPE_CHECKING:

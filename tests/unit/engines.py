@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from alto_streams.errors import ConfigError
 from alto_streams.models.local import bundled_weights
 from alto_streams.models.protocol import Engine, Piece
-from alto_streams.settings import ConfigError
 from alto_streams.wire.records import Call, Message
 from tests.unit.engine_servers import RECORDED
 

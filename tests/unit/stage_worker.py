@@ -12,22 +12,11 @@ import pytest
 
 from alto_streams.agents.home.agent import StageAgent
 from alto_streams.define.pipeline import Pipeline
-from alto_streams.errors import Fenced
+from alto_streams.errors import Fenced, Poison
 from alto_streams.log.sender import Out
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
-from alto_streams.wire.records import (
-    Child,
-    DeadLetter,
-    HomeRecord,
-    Items,
-    Poison,
-    Raw,
-    Wire,
-    Work,
-    decoder,
-    encode,
-)
+from alto_streams.wire.records import Child, DeadLetter, HomeRecord, Items, Raw, Wire, Work, decoder, encode
 from alto_streams.wire.request_ids import created_ms, new_request_id
 from alto_streams.worker.pump import Polled
 from tests.placing import Always

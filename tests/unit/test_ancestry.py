@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from alto_streams.errors import Poison
 from alto_streams.wire.paths import (
     MAX_DEPTH,
     MAX_EPOCH,
@@ -17,7 +18,6 @@ from alto_streams.wire.paths import (
     parse_path,
     wire_path,
 )
-from alto_streams.wire.records import Poison
 
 
 @pytest.mark.parametrize(

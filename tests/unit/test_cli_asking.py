@@ -11,7 +11,8 @@ import pytest
 from alto_streams.cli.asking import Asked, ask
 from alto_streams.cli.batch import Batch, Row
 from alto_streams.cli.options import early_end
-from alto_streams.client import Client, ClientEvent, ProblemError
+from alto_streams.client import Client, ClientEvent
+from alto_streams.errors import ProblemError
 from alto_streams.wire.records import EventKind, Mode
 
 DONE = ClientEvent(2, EventKind.DONE, "report", "", 0, 0, {"status": "ok", "result": {"claims": []}})

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from alto_streams.define.pipeline import load_pipelines
+from alto_streams.errors import ConfigError
 from alto_streams.local import servers
 from alto_streams.local.cluster import Cluster, environment, local_cluster, on_free_ports
 from alto_streams.log.topics_file import load_topics, required_topics, scheduler_topics
-from alto_streams.settings import ConfigError, Settings
+from alto_streams.settings import Settings
 from alto_streams.worker.tcp_ports import free_ports
 
 FACTCHECK = ["alto_streams.pipelines.factcheck"]

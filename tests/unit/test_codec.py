@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from alto_streams.wire.codec import Poison, Wire, decoder
+from alto_streams.errors import Poison
+from alto_streams.wire.codec import Wire, decoder
 from alto_streams.wire.records import HomeRecord
 
 decode: Callable[[bytes], Wire] = decoder(HomeRecord)  # type: ignore[arg-type]

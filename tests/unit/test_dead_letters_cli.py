@@ -11,9 +11,9 @@ import pytest
 from alto_streams.cli import run_command
 from alto_streams.cli.dead_letters import fields, table, told
 from alto_streams.cli.log_reading import since_of
+from alto_streams.errors import ConfigError
 from alto_streams.history.letters import LetterId, Stored
 from alto_streams.history.redrive import Redriven
-from alto_streams.settings import ConfigError
 from alto_streams.wire.records import DeadLetter
 from alto_streams.wire.request_ids import new_request_id
 

@@ -7,11 +7,12 @@ import pytest
 
 from alto_streams.agents.home.admitting import RequestAgent
 from alto_streams.agents.lm.pool import Pool
+from alto_streams.errors import Poison
 from alto_streams.log.letters import RECORD_MOST, letter_of
 from alto_streams.log.sender import Out
 from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.scheduler.admission import Admission
-from alto_streams.wire.records import DeadLetter, Poison, Raw, Request, Timer, encode
+from alto_streams.wire.records import DeadLetter, Raw, Request, Timer, encode
 from alto_streams.wire.request_ids import new_request_id
 from alto_streams.worker.pump import Polled, polled_of
 from tests.unit.test_pump import Giver, record, until

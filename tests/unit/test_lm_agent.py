@@ -12,15 +12,8 @@ import pytest
 
 from alto_streams.agents.lm.agent import LMAgent
 from alto_streams.agents.lm.control import ControlLog
-from alto_streams.errors import Retryable
-from alto_streams.models.protocol import (
-    CallRejected,
-    Capabilities,
-    EngineBroke,
-    EngineOverloaded,
-    EngineUnavailable,
-    Piece,
-)
+from alto_streams.errors import CallRejected, EngineBroke, EngineOverloaded, EngineUnavailable, Retryable
+from alto_streams.models.protocol import Capabilities, Piece
 from alto_streams.wire.records import (
     Call,
     Cancelled,

@@ -11,12 +11,11 @@ from alto_streams.agents.lm.needs import check_needs, examples_of, needs_of, unt
 from alto_streams.agents.lm.warmup import warm_up
 from alto_streams.define.parsers import Lines
 from alto_streams.define.pipeline import Pipeline, Prompt, Record
-from alto_streams.define.topology import PipelineError
+from alto_streams.errors import ConfigError, EngineUnavailable, PipelineError
 from alto_streams.models.openai import OpenAIEngine
-from alto_streams.models.protocol import Capabilities, EngineUnavailable
+from alto_streams.models.protocol import Capabilities
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.pipelines.factcheck import pipeline as factcheck
-from alto_streams.settings import ConfigError
 from alto_streams.worker.app import App, quiet_loggers
 from tests.unit.engine_servers import FakeVllm, serving
 

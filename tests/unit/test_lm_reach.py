@@ -14,7 +14,8 @@ from alto_streams.agents.lm.control import ControlLog
 from alto_streams.agents.lm.reach import AWAY_S, BACK, Reach
 from alto_streams.agents.lm.reports import Reports
 from alto_streams.agents.lm.tally import Tally
-from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
+from alto_streams.errors import EngineUnavailable
+from alto_streams.models.protocol import Capabilities, Piece
 from alto_streams.wire.codec import decoder
 from alto_streams.wire.plans import EngineReport
 from alto_streams.wire.records import Call

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from alto_streams.agents.lm import agent as lm
-from alto_streams.models.protocol import EngineUnavailable
+from alto_streams.errors import EngineUnavailable
 from tests.unit.test_lm_agent import ADDRESS, WORK, Engine, Log, agent_of
 
 

@@ -12,7 +12,8 @@ import pytest
 from alto_streams.agents.lm import agent as lm
 from alto_streams.agents.lm.agent import LMAgent
 from alto_streams.agents.lm.control import ControlLog
-from alto_streams.models.protocol import CallRejected, EngineUnavailable, Piece
+from alto_streams.errors import CallRejected, EngineUnavailable
+from alto_streams.models.protocol import Piece
 from alto_streams.wire.records import Chunk
 from tests.unit.test_lm_agent import WORK, Engine, Log
 

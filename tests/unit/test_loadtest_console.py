@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from alto_streams.local.supervisor import PartFailed
+from alto_streams.errors import PartFailed
 from loadtest.console import failing, report
 from loadtest.hop import HopFailed
 from loadtest.kafka import Unavailable

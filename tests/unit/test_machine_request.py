@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from alto_streams.errors import Poison
 from alto_streams.tables.rows import encode_row
 from alto_streams.wire.records import (
     Cancel,
@@ -16,7 +17,6 @@ from alto_streams.wire.records import (
     Forget,
     Items,
     Mode,
-    Poison,
     Raw,
     Result,
     Retract,

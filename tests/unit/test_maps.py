@@ -6,7 +6,8 @@ import asyncio
 
 from alto_streams.agents.home.maps import MapRunner
 from alto_streams.define.pipeline import Gather, Pipeline, Record
-from alto_streams.wire.records import Poison, Result, Status
+from alto_streams.errors import Poison
+from alto_streams.wire.records import Result, Status
 
 
 class Ask(Record):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from alto_streams.errors import ConfigError
 from alto_streams.models.cards import card_of, cards
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.registry import engine_for, slots_of
-from alto_streams.settings import ConfigError, Settings
+from alto_streams.settings import Settings
 from alto_streams.wire.records import Call, Message
 from tests.unit.engine_servers import FakeVllm, serving
 

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from alto_streams.errors import CallRejected, Poison
 from alto_streams.models import guides, regexes, schemas
 from alto_streams.models.dialects import DIALECTS
 from alto_streams.models.guides import Guide, guide_of
-from alto_streams.models.protocol import CallRejected
 from alto_streams.models.rests import Chars, Node, Ref, Repeat, Rest, Seq, Unsupported, literal, rest_after
-from alto_streams.wire.codec import Poison, decoder, encode
+from alto_streams.wire.codec import decoder, encode
 from alto_streams.wire.records import Call, Message
 
 SCHEMA: dict[str, Any] = {

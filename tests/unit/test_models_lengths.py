@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from alto_streams.define.stages import Truncate
+from alto_streams.errors import TooLong
 from alto_streams.models.lengths import Lengths
 from alto_streams.models.openai import OpenAIEngine
-from alto_streams.models.protocol import Capabilities, TooLong
+from alto_streams.models.protocol import Capabilities
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.wire.records import Call, Message, Status
 from tests.unit.engine_servers import FakeVllm, local_process, serving

@@ -13,10 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from alto_streams.errors import CallRejected, ConfigError, EngineUnavailable
 from alto_streams.models import local
 from alto_streams.models.openai import OpenAIEngine
-from alto_streams.models.protocol import CallRejected, EngineUnavailable
-from alto_streams.settings import ConfigError
 from alto_streams.wire.records import Call, Message
 from tests.unit.engine_servers import local_process
 from tests.unit.engines import local_missing, run, text_of

@@ -8,10 +8,10 @@ from contextlib import aclosing
 
 import pytest
 
+from alto_streams.errors import CallRejected, EngineOverloaded, EngineUnavailable
 from alto_streams.models.dialects import DIALECTS
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.pieces import Reader, WholeCharacters
-from alto_streams.models.protocol import CallRejected, EngineOverloaded, EngineUnavailable
 from alto_streams.wire.records import Call, Message
 from tests.unit.engine_servers import RECORDED, FakeVllm, serving, until
 

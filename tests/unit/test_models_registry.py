@@ -8,13 +8,13 @@ from types import ModuleType
 
 import pytest
 
+from alto_streams.errors import CallRejected, ConfigError
 from alto_streams.models.cards import SLOTS, Card
 from alto_streams.models.openai import OpenAIEngine
-from alto_streams.models.protocol import CallRejected
 from alto_streams.models.registry import engine_for
 from alto_streams.models.scripted import ScriptedEngine, script_parts
 from alto_streams.models.simulated import token_count
-from alto_streams.settings import ConfigError, Settings
+from alto_streams.settings import Settings
 from alto_streams.wire.records import Call, Message
 from tests.unit.engine_servers import FakeVllm, serving
 

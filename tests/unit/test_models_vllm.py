@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from alto_streams.errors import ConfigError
 from alto_streams.models.cards import Card
 from alto_streams.models.protocol import EngineLoad, Piece, TellsLoad
 from alto_streams.models.registry import engine_for
@@ -21,7 +22,7 @@ from alto_streams.models.units import Units
 from alto_streams.models.vllm import VllmEngine
 from alto_streams.models.vllm_core import PARENT
 from alto_streams.models.vllm_loading import Loaded, SchedulerCounts
-from alto_streams.settings import ConfigError, Settings
+from alto_streams.settings import Settings
 from tests.unit.engine_servers import until
 
 END = 999

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from alto_streams.errors import ConfigError
 from alto_streams.recordings.files import check_target
 from alto_streams.recordings.format import (
     Became,
@@ -25,7 +26,6 @@ from alto_streams.recordings.format import (
 )
 from alto_streams.recordings.results import Ran, RunHeader, percentile, read_results, write_results
 from alto_streams.recordings.spacing import Arrivals, as_recorded, at_rate
-from alto_streams.settings import ConfigError
 from alto_streams.wire.records import Mode, Raw, Status
 
 ENDINGS = ("jsonl", "jsonl.gz", "parquet")

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from alto_streams.cli.replaying import Replaying
-from alto_streams.client import Client, ClientEvent, ProblemError
-from alto_streams.parts import PartDown
+from alto_streams.client import Client, ClientEvent
+from alto_streams.errors import PartDown, ProblemError
 from alto_streams.recordings.format import Recorded
 from alto_streams.recordings.spacing import Planned
 from alto_streams.wire.records import EventKind, Mode, Raw

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from alto_streams.errors import Poison
 from alto_streams.tables.markers import decode_stored, encode_stored
 from alto_streams.tables.rows import Row as StageRow
 from alto_streams.tables.rows import encode_row
 from alto_streams.tables.versions import Row, Rows, decode_key, decode_value, encode_key, encode_value
-from alto_streams.wire.records import Poison, Status
+from alto_streams.wire.records import Status
 
 Log = list[tuple[bytes, bytes | None]]
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from alto_streams.errors import ConfigError
 from alto_streams.scheduler.loads import Worker
 from alto_streams.scheduler.placing import in_turn
 from alto_streams.scheduler.policies import POLICIES, SLACK, Choice, Cost, Owner, Question, policy
-from alto_streams.settings import ConfigError
 from alto_streams.wire.plans import PREFILL
 
 CALL = Cost(output=40.0, prompt=800.0, prefix=640.0)

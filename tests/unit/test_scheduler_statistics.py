@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alto_streams.errors import Poison
 from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.scheduler.decayed import ClassSums
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.scheduler.statistics import Statistics, demand
-from alto_streams.wire.codec import Poison, decoder, encode
+from alto_streams.wire.codec import decoder, encode
 from alto_streams.wire.plans import ClassForecast, ClassReport, EngineReport, Pace
 
 CLASS = "factcheck.answer"

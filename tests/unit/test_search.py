@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from alto_streams.errors import ConfigError
 from alto_streams.pipelines.factcheck.search import BUNDLED, Search, open_search
-from alto_streams.settings import ConfigError
 
 
 async def test_the_bundled_corpus_knows_capitals_and_elements() -> None:

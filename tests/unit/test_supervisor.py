@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from alto_streams.errors import PartFailed, PortInUse
 from alto_streams.local import ping
-from alto_streams.local.supervisor import RESTARTS, Part, PartFailed, State, Supervisor
-from alto_streams.worker.tcp_ports import PortInUse, check_free, free_ports
+from alto_streams.local.supervisor import RESTARTS, Part, State, Supervisor
+from alto_streams.worker.tcp_ports import check_free, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVE = """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alto_streams.settings import ConfigError
+from alto_streams.errors import ConfigError
 from alto_streams.worker import tcp_ports as ports
 
 

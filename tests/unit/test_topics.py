@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alto_streams.errors import TopicsError
 from alto_streams.log.topic_fields import duration, duration_text
 from alto_streams.log.topics_file import (
     FoundTopic,
-    TopicsError,
     TopicSpec,
     default_path,
     differences,

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from alto_streams.cli import run_command
+from alto_streams.errors import ConfigError
 from alto_streams.models.simulated import token_count
 from alto_streams.recordings.format import Recorded, read_recording
 from alto_streams.recordings.traces import Shape, requests_of, text_of
-from alto_streams.settings import ConfigError
 from alto_streams.wire.records import Mode
 
 TRACE = [

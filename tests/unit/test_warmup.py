@@ -8,7 +8,8 @@ from itertools import takewhile
 from alto_streams.agents.lm.needs import examples_of
 from alto_streams.agents.lm.warmup import warm_up
 from alto_streams.define.pipeline import Pipeline, Prompt
-from alto_streams.models.protocol import Capabilities, EngineUnavailable, Piece
+from alto_streams.errors import EngineUnavailable
+from alto_streams.models.protocol import Capabilities, Piece
 from alto_streams.pipelines.factcheck import Claim, Query, pipeline
 from alto_streams.wire.records import Call
 

@@ -8,19 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from alto_streams.define.pipeline import Gather, Pipeline, Prompt
-from alto_streams.wire.records import (
-    Cancel,
-    Cancelled,
-    Child,
-    Close,
-    Ended,
-    EventKind,
-    Items,
-    Poison,
-    Retract,
-    Status,
-    Timer,
-)
+from alto_streams.errors import Poison
+from alto_streams.wire.records import Cancel, Cancelled, Child, Close, Ended, EventKind, Items, Retract, Status, Timer
 from tests.unit.homes import REQUEST_ID, STOP, Home, arms, chunk, events, request, sent, start, works
 from tests.unit.redoing import (
     Fact,

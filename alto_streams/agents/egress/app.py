@@ -11,11 +11,12 @@ from alto_streams.agents.egress.agent import Egress
 from alto_streams.agents.egress.agent import Record as Published
 from alto_streams.agents.egress.reread import ResultsReplay
 from alto_streams.define.pipeline import Pipeline
+from alto_streams.errors import Poison
 from alto_streams.log.letters import letter_of
 from alto_streams.retry import insist
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
-from alto_streams.wire.records import Event, Poison, decoder
+from alto_streams.wire.records import Event, decoder
 from alto_streams.worker.app import App, new_app
 from alto_streams.worker.pump import Polled, pumped
 from alto_streams.worker.readiness import serve_readiness

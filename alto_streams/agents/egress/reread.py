@@ -10,10 +10,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from alto_streams.agents.egress.publisher import Record
+from alto_streams.errors import Poison
 from alto_streams.parts import Backoff, bootstrap_servers
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
-from alto_streams.wire.records import Event, Poison, decoder
+from alto_streams.wire.records import Event, decoder
 
 log = logging.getLogger(__name__)
 

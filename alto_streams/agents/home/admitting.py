@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.topology import REQUEST
+from alto_streams.errors import Poison
 from alto_streams.log.letters import letter_of
 from alto_streams.log.sender import Out
 from alto_streams.retry import insist
 from alto_streams.scheduler.admission import CROWDED, Admission
 from alto_streams.wire import topic_names
-from alto_streams.wire.records import Cancel, Poison, Request, Status, decoder, encode
+from alto_streams.wire.records import Cancel, Request, Status, decoder, encode
 from alto_streams.wire.request_ids import created_ms
 from alto_streams.worker.pump import Polled
 

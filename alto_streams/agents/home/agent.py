@@ -27,7 +27,7 @@ from alto_streams.agents.home.timers import Timers
 from alto_streams.agents.home.waves import waves
 from alto_streams.agents.home.working_rows import WorkingRows
 from alto_streams.define.pipeline import Pipeline
-from alto_streams.errors import Fenced, Retryable
+from alto_streams.errors import Fenced, Poison, Retryable
 from alto_streams.log.letters import letter_of
 from alto_streams.log.sender import Out
 from alto_streams.retry import insist, insist_while
@@ -35,7 +35,7 @@ from alto_streams.tables.machine import OVERDUE, StageMachine
 from alto_streams.tables.markers import is_marker
 from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Run, Send
-from alto_streams.wire.records import Cancel, Chunk, HomeRecord, Poison, Request, Result, Status, Timer, decoder, encode
+from alto_streams.wire.records import Cancel, Chunk, HomeRecord, Request, Result, Status, Timer, decoder, encode
 from alto_streams.wire.topic_names import home_topic, results_topic
 from alto_streams.worker.pump import Polled as PolledAt
 

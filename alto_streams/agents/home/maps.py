@@ -12,7 +12,8 @@ import msgspec
 from msgspec.structs import replace
 
 from alto_streams.define.pipeline import Pipeline
-from alto_streams.wire.records import Child, Poison, Raw, Result, Status
+from alto_streams.errors import Poison
+from alto_streams.wire.records import Child, Raw, Result, Status
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable, Collection
 
 from alto_streams.agents.home.protocols import RowTable
 from alto_streams.agents.home.working_rows import WorkingRows, Written
-from alto_streams.errors import Fenced, Retryable
+from alto_streams.errors import Fenced, Poison, Retryable
 from alto_streams.parts import Backoff
-from alto_streams.wire.records import Poison
 
 log = logging.getLogger(__name__)
 

@@ -21,13 +21,13 @@ from alto_streams.agents.lm.needs import cannot_continue
 from alto_streams.agents.lm.reach import Reach
 from alto_streams.agents.lm.run import Log, Run
 from alto_streams.agents.lm.tally import Tally
-from alto_streams.errors import Fenced, Retryable
+from alto_streams.errors import CallRejected, EngineBroke, EngineUnavailable, Fenced, Poison, Retryable
 from alto_streams.models.lengths import Lengths
-from alto_streams.models.protocol import CallRejected, Engine, EngineBroke, EngineUnavailable, Piece
+from alto_streams.models.protocol import Engine, Piece
 from alto_streams.parts import Backoff
 from alto_streams.scheduler.slack import priority
 from alto_streams.wire.paths import covers
-from alto_streams.wire.records import ControlRecord, End, Poison, Status, Work
+from alto_streams.wire.records import ControlRecord, End, Status, Work
 
 log = logging.getLogger(__name__)
 

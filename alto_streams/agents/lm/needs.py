@@ -12,9 +12,9 @@ import logging
 from collections.abc import Sequence
 
 from alto_streams.define.pipeline import Pipeline
-from alto_streams.models.protocol import CallRejected, Capabilities, Engine, EngineUnavailable
+from alto_streams.errors import CallRejected, ConfigError, EngineUnavailable
+from alto_streams.models.protocol import Capabilities, Engine
 from alto_streams.parts import Backoff
-from alto_streams.settings import ConfigError
 from alto_streams.wire.records import Call
 
 Examples = Sequence[tuple[Pipeline, str, Call | None]]  # the stages of a model, each with its example's call

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from alto_streams.agents.lm.agent import LMAgent
 from alto_streams.agents.lm.tally import Held, Tally
-from alto_streams.errors import Fenced
+from alto_streams.errors import Fenced, Poison
 from alto_streams.log.handover import Fetched, Giver
 from alto_streams.log.letters import letter_of
 from alto_streams.log.sender import Out
 from alto_streams.parts import Backoff
 from alto_streams.retry import insist
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank
-from alto_streams.wire.records import Cancel, Poison, Status, Work, decoder, encode
+from alto_streams.wire.records import Cancel, Status, Work, decoder, encode
 from alto_streams.wire.topic_names import class_of, home_topic
 from alto_streams.worker.pump import polled_of
 

@@ -15,7 +15,8 @@ from typing import cast
 import msgspec
 
 from alto_streams.agents.lm.needs import Examples, check_needs
-from alto_streams.models.protocol import CallRejected, Engine, EngineUnavailable, Piece
+from alto_streams.errors import CallRejected, EngineUnavailable
+from alto_streams.models.protocol import Engine, Piece
 from alto_streams.wire.records import Call
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,9 @@ import time
 
 from redis.asyncio import Redis
 
+from alto_streams.errors import Poison
 from alto_streams.settings import Settings
-from alto_streams.wire.codec import Poison, decoder
+from alto_streams.wire.codec import decoder
 from alto_streams.wire.plans import Load
 
 WITHIN_S = 0.5  # for Redis to answer

@@ -15,7 +15,7 @@ import msgspec
 
 from alto_streams.define.parsers import Sentences
 from alto_streams.define.pipeline import ParseFailure
-from alto_streams.settings import ConfigError
+from alto_streams.errors import ConfigError
 from alto_streams.wire.records import Call
 
 Script = Callable[[str, Call], str | None]

@@ -18,7 +18,7 @@ import numpy as np
 import sentencex
 
 from alto_streams.define.pipeline import Record
-from alto_streams.settings import ConfigError
+from alto_streams.errors import ConfigError
 
 BUNDLED = Path(__file__).parent / "corpus"
 SUFFIXES = (".txt", ".md")
