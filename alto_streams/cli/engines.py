@@ -80,7 +80,7 @@ async def _check(name: str, card: Card, config: Settings) -> list[Finding]:
         engine = engine_for(card, placed)
         try:
             typer.echo(f"{engine.name} ...", err=True)
-            return [each async for each in check_engine(engine, loads=card.kind == "vllm")]
+            return [each async for each in check_engine(engine, loads=card.kind.loads)]
         finally:
             await engine.close()
 
@@ -91,10 +91,9 @@ async def _local(name: str, card: Card, config: Settings) -> AsyncIterator[Setti
     from alto_streams.local import servers
     from alto_streams.local.signals import ends_on_signals
     from alto_streams.local.supervisor import Supervisor
-    from alto_streams.models.cards import LOCAL
     from alto_streams.worker.tcp_ports import free_ports
 
-    if card.engine != LOCAL or "local_engine" in config.model_fields_set:
+    if not card.kind.started or "local_engine" in config.model_fields_set:
         yield config
         return
     (port,) = free_ports(1)
@@ -106,7 +105,8 @@ async def _local(name: str, card: Card, config: Settings) -> AsyncIterator[Setti
 def _models(config: Settings) -> dict[str, tuple[Card, list[str]]]:
     """Each model's card, and the stages that call it."""
     from alto_streams.define.pipeline import load_pipelines
-    from alto_streams.models.cards import LOCAL, Card, cards
+    from alto_streams.models.cards import Card, cards
+    from alto_streams.models.kinds import LOCAL
 
     callers: dict[str, list[str]] = {}
     for pipeline in load_pipelines(config.pipelines).values():
@@ -114,7 +114,7 @@ def _models(config: Settings) -> dict[str, tuple[Card, list[str]]]:
             callers.setdefault(model, []).extend(f"{pipeline.name}.{stage}" for stage in stages)
     known = cards(config)
     names = sorted({*known, *callers})
-    return {model: (known.get(model) or Card(engine=LOCAL), callers.get(model, [])) for model in names}
+    return {model: (known.get(model) or Card(engine=LOCAL.name), callers.get(model, [])) for model in names}
 
 
 def _fields(model: str, card: Card, stages: Sequence[str], config: Settings) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _fields(model: str, card: Card, stages: Sequence[str], config: Settings) -> 
 
 def _key(card: Card, config: Settings) -> str | None:
     """Where the key is, and whether it is missing there."""
-    if card.kind != "openai":
+    if not card.kind.keyed:
         return None
     if card.api_key_env:
         return f"{card.api_key_env}{'' if os.environ.get(card.api_key_env) else ' (not set)'}"

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from alto_streams.errors import ConfigError
+from alto_streams.models.kinds import KINDS, SCRIPTED
 from alto_streams.settings import settings
 from alto_streams.wire.records import Mode as Mode
 
@@ -27,7 +28,7 @@ Gateways = Annotated[
 Engine = Annotated[
     str | None,
     typer.Option(
-        metavar="local|scripted|openai:URL#MODEL|vllm:PATH",
+        metavar="|".join(kind.short for kind in KINDS.values()),
         help="What runs the models, in the forms of ALTO_MODELS; vLLM inside the workers (vllm:) once for each model. "
         "Default: ALTO_MODELS or local.",
     ),
@@ -78,12 +79,12 @@ def engine_target(engine: str | None, script: Path | None) -> str | None:
     Raises:
         ConfigError: no such engine, or --script without --engine scripted, or the other way round.
     """
-    if engine == "scripted":
+    if engine == SCRIPTED.name:
         if script is None:
             raise ConfigError("--engine scripted: it needs the recording; add --script FILE")
         if not script.is_file():
             raise ConfigError(f"--script {script}: no such file")
-        return f"scripted:{script.resolve()}"
+        return f"{SCRIPTED.name}:{script.resolve()}"
     if script is not None:
         raise ConfigError(f"--script {script}: only --engine scripted takes a recording")
     if engine is not None:

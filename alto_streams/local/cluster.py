@@ -21,7 +21,8 @@ from alto_streams.local import forks, ping, servers
 from alto_streams.local.supervisor import Part
 from alto_streams.log import topic_admin
 from alto_streams.log.topics_file import TopicsFile, to_yaml
-from alto_streams.models.cards import LOCAL, Card, cards
+from alto_streams.models.cards import Card, cards
+from alto_streams.models.kinds import LOCAL
 from alto_streams.scheduler.policies import follows_plans
 from alto_streams.settings import Settings
 from alto_streams.worker.tcp_ports import check_free, free_ports
@@ -75,11 +76,11 @@ def local_cluster(
         raise ConfigError(f"{workers} workers a stage: the embedded broker takes one; set ALTO_BROKER to Apache Kafka")
     models = sorted({model for pipeline in pipelines.values() for model in pipeline.models()})
     known, parts = cards(config), list[Part]()
-    missing = {model: LOCAL for model in models if model not in known}
-    known |= {model: Card(engine=LOCAL) for model in missing}
+    missing = {model: LOCAL.name for model in models if model not in known}
+    known |= {model: Card(engine=LOCAL.name) for model in missing}
     policy = config.policy if (lm_workers or workers) > 1 else "round_robin"
     changes: dict[str, object] = {"models": config.models | missing, "host": HOST, "policy": policy}
-    if local := {model: known[model] for model in models if known[model].engine == LOCAL}:
+    if local := {model: known[model] for model in models if known[model].kind.started}:
         (port,) = free_ports(1)
         parts.append(servers.engine(port, config, local))
         changes["local_engine"] = f"http://{HOST}:{port}/v1"

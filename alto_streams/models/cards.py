@@ -20,12 +20,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
 from alto_streams.errors import ConfigError
+from alto_streams.models.kinds import FORMS, EngineKind, kind_of
 from alto_streams.settings import Settings
 from alto_streams.strict_yaml import StrictLoader
 
 SHORT = "ALTO_MODELS"
 FILE = "ALTO_MODELS_FILE"
-LOCAL = "local"
 SLOTS = 8
 _KEY_HINT = "a key itself never stands here: name a variable in api_key_env, or a file in api_key_file"
 
@@ -76,14 +76,14 @@ class Card(_Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> Card:
-        kind = self.engine.partition(":")[0]
+        kind = self.kind
         if self.api_key_env and self.api_key_file:
             raise ValueError("give one of api_key_env and api_key_file")
-        if (self.api_key_env or self.api_key_file) and kind != "openai":
-            raise ValueError(f"engine {kind} takes no key: remove api_key_env and api_key_file")
-        if self.chat_template and kind not in (LOCAL, "vllm"):
+        if (self.api_key_env or self.api_key_file) and not kind.keyed:
+            raise ValueError(f"engine {kind.name} takes no key: remove api_key_env and api_key_file")
+        if self.chat_template and not kind.templated:
             raise ValueError("chat_template: a server applies its own: give it to the server (vllm: --chat-template)")
-        if kind == "scripted" and (self.sampling.told() or self.context_tokens):
+        if not kind.sampled and (self.sampling.told() or self.context_tokens):
             raise ValueError("a recording has neither sampling nor context_tokens: remove them")
         return self
 
@@ -93,9 +93,9 @@ class Card(_Strict):
         return self._where
 
     @property
-    def kind(self) -> str:
-        """`openai`, `local`, ..."""
-        return self.engine.partition(":")[0]
+    def kind(self) -> EngineKind:
+        """Of its engine."""
+        return kind_of(self.engine)
 
     @property
     def shown(self) -> str:
@@ -140,8 +140,8 @@ def card_of(model: str, config: Settings) -> Card:
     card = cards(config).get(model)
     if card is None:
         raise ConfigError(
-            f"{SHORT}: it names no engine for model {model!r}; add {model}=local, {model}=scripted:FILE or "
-            f"{model}=openai:http://host:port/v1#name, or a card of that name to {FILE}"
+            f"{SHORT}: it names no engine for model {model!r}; add {model}=ENGINE, or a card of that name to {FILE}; "
+            f"an engine is one of: {FORMS}"
         )
     return card
 

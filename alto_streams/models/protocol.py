@@ -133,6 +133,15 @@ class CountsTokens(Protocol):
 
 
 @runtime_checkable
+class Recording(Protocol):
+    """An engine that plays a recording: it can do nothing but that, and its clock costs processor time of its own."""
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time in seconds that its clock has taken."""
+
+
+@runtime_checkable
 class TellsLoad(Protocol):
     """An engine that may know all of its load, other clients' calls included."""
 

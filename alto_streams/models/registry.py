@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from alto_streams.errors import ConfigError
 from alto_streams.models import dialects
-from alto_streams.models.cards import LOCAL, SLOTS, Card
+from alto_streams.models.cards import SLOTS, Card
+from alto_streams.models.kinds import FORMS, LOCAL, OPENAI, SCRIPTED, VLLM
 from alto_streams.models.local import default_slots
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.protocol import Engine
@@ -21,12 +22,6 @@ from alto_streams.models.vllm import VllmEngine
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Call
 
-FORMS = (
-    "openai:http://host:port/v1#model-name (before the # ?dialect=vllm, llama.cpp, sglang or openai if need be), "
-    "vllm:PATH_OR_NAME (in the worker itself; with ?argument=value for vLLM's engine arguments), "
-    "local, or scripted:FILE (with ?timing=reference for the reference engine's timing)"
-)
-
 
 def engine_for(card: Card, config: Settings) -> Engine:
     """The engine that a card names. Two models may name the same one; each gets an engine object of its own.
@@ -34,21 +29,16 @@ def engine_for(card: Card, config: Settings) -> Engine:
     Raises:
         ConfigError: its engine has none of the accepted forms, or a file that it needs cannot be read.
     """
-    kind, _, rest = card.engine.partition(":")
-    if kind == "local" and not rest:
-        return _server(config.local_engine, "", "llama.cpp", card, config)
-    if kind == "openai":
-        return _openai(card, rest, config)
-    if kind == "scripted" and rest:
-        return _scripted(card, rest, config)
-    if kind == "vllm" and rest:
-        return _vllm(card, rest, config)
-    raise _bad(card, "is no engine")
+    rest = card.engine.partition(":")[2]
+    build = BUILDERS.get(card.kind.name)
+    if build is None or (not rest and card.engine != LOCAL.name):
+        raise _bad(card, "is no engine")
+    return build(card, rest, config)
 
 
 def slots_of(card: Card, config: Settings) -> int:
     """How many calls the model's engine runs at once, as far as it is ours to say."""
-    return card.slots or config.engine_slots or (default_slots() if card.kind == LOCAL else SLOTS)
+    return card.slots or config.engine_slots or (default_slots() if card.kind.sized else SLOTS)
 
 
 def script_of(path: Path, config: Settings) -> Script:
@@ -76,6 +66,12 @@ def script_of(path: Path, config: Settings) -> Script:
     return lookup
 
 
+def _local(card: Card, rest: str, config: Settings) -> Engine:
+    if rest:
+        raise _bad(card, "is no engine")
+    return _server(config.local_engine, "", "llama.cpp", card, config)
+
+
 def _openai(card: Card, rest: str, config: Settings) -> Engine:
     url = urlsplit(rest)
     query = parse_qs(url.query)
@@ -97,7 +93,7 @@ def _server(address: str, model: str, dialect: dialects.Name | None, card: Card,
         slots=slots_of(card, config),
         silence_s=config.silence_s,
         dialect=dialect,
-        api_key=None if card.kind == LOCAL else card.api_key(config),
+        api_key=card.api_key(config) if card.kind.keyed else None,
         context_tokens=card.context_tokens,
         sampling=card.sampling.told(),
     )
@@ -152,3 +148,12 @@ def _plain(text: str) -> object:
 
 def _bad(card: Card, what: str) -> ConfigError:
     return ConfigError(f"{card.where}: {card.shown!r} {what}; accepted are: {FORMS}")
+
+
+BUILDERS: dict[str, Callable[[Card, str, Settings], Engine]] = {
+    LOCAL.name: _local,
+    OPENAI.name: _openai,
+    VLLM.name: _vllm,
+    SCRIPTED.name: _scripted,
+}
+"""By kind: what makes an engine of a card, the rest of its name behind the colon, and the settings."""

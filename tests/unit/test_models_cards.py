@@ -68,7 +68,9 @@ def test_what_the_variable_says_of_a_model_comes_before_the_file(tmp_path: Path)
         "ALTO_MODELS",
         "ALTO_MODELS_FILE:",
     )
-    with pytest.raises(ConfigError, match=r"no engine for model 'writer'; add writer=local.*ALTO_MODELS_FILE"):
+    with pytest.raises(
+        ConfigError, match=r"no engine for model 'writer'; add writer=ENGINE, .*ALTO_MODELS_FILE; .*scripted:FILE"
+    ):
         card_of("writer", given)
 
 

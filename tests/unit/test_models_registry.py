@@ -10,8 +10,9 @@ import pytest
 
 from alto_streams.errors import CallRejected, ConfigError
 from alto_streams.models.cards import SLOTS, Card
+from alto_streams.models.kinds import KINDS
 from alto_streams.models.openai import OpenAIEngine
-from alto_streams.models.registry import engine_for
+from alto_streams.models.registry import BUILDERS, engine_for
 from alto_streams.models.scripted import ScriptedEngine, script_parts
 from alto_streams.models.simulated import token_count
 from alto_streams.settings import Settings
@@ -117,3 +118,7 @@ def test_parts_are_cut_alike_wherever_a_run_begins() -> None:
     assert script_parts(text, ask(max_tokens=2), "", "answer") == (whole[:2], "length")
     assert script_parts(text, ask(stop=["star"]), "The sun is a ", "answer") == ([], "stop")
     assert script_parts("", ask(), "", "answer") == ([], "stop")
+
+
+def test_every_kind_of_engine_is_built() -> None:
+    assert BUILDERS.keys() == KINDS.keys()
