@@ -12,7 +12,8 @@ from alto_streams.agents.egress.app import egress_app
 from alto_streams.agents.home.app import stage_app
 from alto_streams.agents.lm.app import model_app
 from alto_streams.agents.scheduler.app import scheduler_app
-from alto_streams.define.pipeline import Pipeline, load_pipelines
+from alto_streams.define.loading import load_pipelines
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import ConfigError
 from alto_streams.settings import Settings, settings
 from alto_streams.worker.app import App, use_fast_loop

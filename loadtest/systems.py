@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alto_streams.define.pipeline import load_pipelines
+from alto_streams.define.loading import load_pipelines
 from alto_streams.local.cluster import GATEWAY, local_cluster
 from alto_streams.local.supervisor import SOUND_AFTER_S, Progress, Supervisor
 from alto_streams.log.topics_file import TopicsFile, required_topics, scheduler_topics, to_yaml

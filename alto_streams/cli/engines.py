@@ -104,7 +104,7 @@ async def _local(name: str, card: Card, config: Settings) -> AsyncIterator[Setti
 
 def _models(config: Settings) -> dict[str, tuple[Card, list[str]]]:
     """Each model's card, and the stages that call it."""
-    from alto_streams.define.pipeline import load_pipelines
+    from alto_streams.define.loading import load_pipelines
     from alto_streams.models.cards import Card, cards
     from alto_streams.models.kinds import LOCAL
 

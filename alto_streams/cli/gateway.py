@@ -20,7 +20,7 @@ def gateway(
     host: Annotated[str | None, typer.Option(help="Default: ALTO_HOST, 127.0.0.1.")] = None,
 ) -> None:
     """Runs until SIGINT or SIGTERM."""
-    from alto_streams.define.pipeline import load_pipelines
+    from alto_streams.define.loading import load_pipelines
     from alto_streams.gateway import PipelineInfo, create_gateway, server
     from alto_streams.log.ingress import Ingress
     from alto_streams.settings import settings

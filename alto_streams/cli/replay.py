@@ -190,7 +190,7 @@ def _check_script(given: Path | None, output_tokens: int | None) -> None:
 
 def _known(name: str) -> Pipeline:
     from alto_streams.cli.log_reading import pipelines_of
-    from alto_streams.define.pipeline import load_pipelines
+    from alto_streams.define.loading import load_pipelines
 
     pipelines_of(name)
     return load_pipelines(settings().pipelines)[name]
@@ -232,7 +232,7 @@ async def _sent(addresses: list[str], run: Run, pipeline: str | None, with_deadl
 
 def _result_stage(name: str) -> str | None:
     """None for a pipeline that is not known here; the gateway may know it."""
-    from alto_streams.define.pipeline import load_pipelines
+    from alto_streams.define.loading import load_pipelines
     from alto_streams.simulator.clients import result_stage
 
     found = load_pipelines(settings().pipelines).get(name)

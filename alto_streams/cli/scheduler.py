@@ -97,7 +97,7 @@ def explain(
 
 
 def _pipelines(name: str | None) -> list[Pipeline]:
-    from alto_streams.define.pipeline import load_pipelines
+    from alto_streams.define.loading import load_pipelines
 
     known = load_pipelines(settings().pipelines)
     return [known[each] for each in pipelines_of(name)]

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TextIO
 
-from alto_streams.define.pipeline import load_pipelines
+from alto_streams.define.loading import load_pipelines
 from alto_streams.errors import PortInUse
 from alto_streams.local.cluster import Cluster, local_cluster
 from alto_streams.local.supervisor import State, Supervisor

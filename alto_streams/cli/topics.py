@@ -6,7 +6,8 @@ import asyncio
 
 import typer
 
-from alto_streams.define.pipeline import Pipeline, load_pipelines
+from alto_streams.define.loading import load_pipelines
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import CommandFailed
 from alto_streams.log.topics_file import TopicsFile, TopicSpec, load_topics, required_topics, scheduler_topics, to_yaml
 from alto_streams.settings import settings

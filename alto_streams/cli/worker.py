@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from alto_streams.define.pipeline import Pipeline, load_pipelines
+from alto_streams.define.loading import load_pipelines
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import ConfigError
 from alto_streams.settings import settings
 

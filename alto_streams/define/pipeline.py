@@ -20,7 +20,6 @@ What a map function returns is in the log, so it may look at the world.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import typing
 from collections.abc import Callable, Sequence
@@ -33,7 +32,7 @@ from alto_streams.define.stages import Parser as Parser
 from alto_streams.define.stages import Prompt as Prompt
 from alto_streams.define.stages import Record as Record
 from alto_streams.define.topology import REQUEST, Input, Kind, connect, infer
-from alto_streams.errors import ConfigError, PipelineError
+from alto_streams.errors import PipelineError
 from alto_streams.wire.records import Call
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -235,37 +234,6 @@ class Pipeline:
                 f"{self._producers[wanted]!r} already; give each stage an item type of its own"
             )
         return wanted, many
-
-
-def load_pipelines(modules: list[str], redo: Sequence[str] = ()) -> dict[str, Pipeline]:
-    """The pipelines of these modules (each has a `pipeline`), by name, checked.
-
-    Broken calls of the stages in `redo` (`pipeline.stage`) begin anew.
-
-    Raises:
-        ConfigError: a module cannot be imported or has no pipeline, naming `ALTO_PIPELINES`; or there is no such stage,
-            naming `ALTO_REDO`.
-        PipelineError: a pipeline has no root.
-    """
-    found: dict[str, Pipeline] = {}
-    for module in modules:
-        try:
-            pipeline = importlib.import_module(module).pipeline
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"ALTO_PIPELINES: {module}: {error}") from error
-        if not isinstance(pipeline, Pipeline):
-            raise ConfigError(f"ALTO_PIPELINES: {module}.pipeline is no Pipeline")
-        _ = pipeline.root
-        found[pipeline.name] = pipeline
-    for each in redo:
-        name, _, stage = each.partition(".")
-        if name not in found:
-            raise ConfigError(f"ALTO_REDO: {each}: there is no pipeline {name!r}")
-        try:
-            found[name].redo(stage)
-        except PipelineError as error:
-            raise ConfigError(f"ALTO_REDO: {each}: {error}") from None
-    return found
 
 
 def _named(hint: Any) -> str:

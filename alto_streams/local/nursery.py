@@ -24,7 +24,8 @@ PRELOADED = ("alto_streams.cli", "alto_streams.app", "alto_streams.gateway", "fa
 
 def main() -> None:
     """Fork for each line until the input ends."""
-    for module in (*PRELOADED, *filter(None, os.environ.get("ALTO_PIPELINES", "").split(","))):
+    pipelines = (name.partition(":")[0] for name in os.environ.get("ALTO_PIPELINES", "").split(","))
+    for module in (*PRELOADED, *filter(None, pipelines)):
         with contextlib.suppress(Exception):  # the worker that needs it will say what is wrong
             importlib.import_module(module.strip())
     gc.collect()

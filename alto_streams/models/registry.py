@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from alto_streams.define.loading import module_of
 from alto_streams.errors import ConfigError
 from alto_streams.models import dialects
 from alto_streams.models.cards import SLOTS, Card
@@ -51,7 +52,7 @@ def script_of(path: Path, config: Settings) -> Script:
     """
     if not path.is_file():
         raise ConfigError(f"ALTO_MODELS: scripted:{path}: no such file")
-    readers = [getattr(importlib.import_module(name), "script", None) for name in config.pipelines]
+    readers = [getattr(importlib.import_module(module_of(name)), "script", None) for name in config.pipelines]
     scripts: list[Script] = [reader(path) for reader in readers if reader is not None]
     if not scripts:
         raise ConfigError(

@@ -17,7 +17,7 @@ from aiokafka.structs import RecordMetadata
 
 from alto_streams.agents.egress.app import egress_app
 from alto_streams.agents.home.app import stage_app
-from alto_streams.define.pipeline import load_pipelines
+from alto_streams.define.loading import load_pipelines
 from alto_streams.errors import NotInLog, PartDown
 from alto_streams.history import letters as letter_log
 from alto_streams.history.letters import LetterId, Stored

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alto_streams.define.pipeline import load_pipelines
+from alto_streams.define.loading import load_pipelines
 from alto_streams.errors import PartFailed, PortInUse
 from alto_streams.local import servers
 from alto_streams.local.cluster import local_cluster, on_free_ports

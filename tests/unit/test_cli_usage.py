@@ -12,7 +12,7 @@ from alto_streams.cli import run_command
 from alto_streams.cli.batch import read_rows
 from alto_streams.cli.options import engine_target, gateways
 from alto_streams.cli.worker import role_of
-from alto_streams.define.pipeline import load_pipelines
+from alto_streams.define.loading import load_pipelines
 from alto_streams.errors import ConfigError
 
 PIPELINES = load_pipelines(["alto_streams.pipelines.factcheck"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alto_streams.define.pipeline import load_pipelines
+from alto_streams.define.loading import load_pipelines
 from alto_streams.errors import ConfigError
 from alto_streams.local import servers
 from alto_streams.local.cluster import Cluster, environment, local_cluster, on_free_ports

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from alto_streams.define.pipeline import Pipeline, load_pipelines
+from alto_streams.define.loading import load_pipelines
+from alto_streams.define.pipeline import Pipeline
 from alto_streams.log.topics_file import load_topics
 from alto_streams.settings import Settings
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record, load_pipelines
+from alto_streams.define.loading import load_pipelines
+from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.errors import ConfigError, PipelineError
 from alto_streams.wire.paths import MAX_DEPTH
 from tests.unit.shapes import A, B, C, Q
