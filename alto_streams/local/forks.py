@@ -80,7 +80,7 @@ class Nursery:
         pipelines = {key: value for key, value in env.items() if key == "ALTO_PIPELINES"}
         with log.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "alto_streams.local.nursery"),
+                *(sys.executable, "-m", "alto_streams.cli.nursery"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,

@@ -235,6 +235,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.app.monitor.on_tp_commit(offsets)
         return True
 
+    def committed_offset(self, tp: TP) -> int:
+        """The offset that this worker's group has committed, as far as this worker knows; 0 if it knows none."""
+        return self._committed_offset.get(tp) or 0
+
     def _is_busy(self) -> bool:
         self._clean_unacked_messages()
         return bool(self._unacked_messages) or any(taker.held for taker in self._takers.values())

@@ -32,16 +32,12 @@ LIBRARIES = (os.path.dirname(asyncio.__file__), *site.getsitepackages())
 
 
 class Watch:
-    """The watchdog of one app. `patience_s`: how long it may make no progress, 0 for ever.
-
-    `moves` counts what the app gets done besides finishing records; `excuse` says what it waits for, if that is
-    something that a restart would not bring. Both are called in another thread, so they only read.
-    """
+    """The watchdog of one app. `patience_s`: how long it may make no progress, 0 for ever."""
 
     def __init__(self, app: Any, app_id: str, broker: str, patience_s: float) -> None:
         self._app, self._name, self._patience_s = app, app_id, patience_s
-        self.moves: Callable[[], int] = lambda: 0
-        self.excuse: Callable[[], str | None] = lambda: None
+        self._moves: Callable[[], int] = lambda: 0
+        self._excuse: Callable[[], str | None] = lambda: None
         self._dog = Watchdog(patience_s)
         self._offsets = BrokerOffsets(broker, app_id)
         self._thread: threading.Thread | None = None
@@ -49,6 +45,14 @@ class Watch:
         self._ends = False
         self._asked = self._answered = 0
         self._told_at_s = -patience_s
+
+    def consider(self, *, moves: Callable[[], int], excuse: Callable[[], str | None]) -> None:
+        """Take more into account than records. Both are called in another thread, so they only read.
+
+        `moves` counts what the app gets done besides finishing records; `excuse` says what it waits for, if that is
+        something that a restart would not bring.
+        """
+        self._moves, self._excuse = moves, excuse
 
     def start(self) -> None:
         """Begins to watch; to be called in the app's event loop."""
@@ -99,14 +103,14 @@ class Watch:
             return Verdict()
 
     async def _sample(self) -> Sample:
-        excuse = self.excuse()
+        excuse = self._excuse()
         lag: int | None
         consumer = self._consumer
         moved = (
             consumer.finished_count,
             self._app.consumer_generation_id,
             sum(offset or 0 for offset in list(self._recovery.active_offsets.values())),  # None: not known yet
-            self.moves(),
+            self._moves(),
         )
         try:
             lag = sum((await self._offsets.lags(consumer.sources(), consumer.gate.position)).values())

@@ -107,7 +107,7 @@ def assigned(*members: tuple[str, list[str]], tended: bool = True) -> list[dict[
     conf = SimpleNamespace(id="alto.lm.m", canonical_url="http://a:1", broker_session_timeout=10.0)
     app = SimpleNamespace(conf=conf, tables=SimpleNamespace(data={}, changelog_topics=set()), tracer=None)
     assignor = PlanAssignor(app)
-    assignor.follows_plans, assignor.is_tended = True, lambda: tended
+    assignor.follow_plans(rejoin=lambda: None, is_tended=lambda: tended)
     owners = {"p.x": ["http://a:1"] * 2 + ["http://b:1"] * 2, "p.y": ["http://b:1"] * 4}
     assignor.plan = Plan("m", 1, 0, "first", owners, busy={"http://a:1": 1.0, "http://b:1": 1.0})
     found = assignor._perform_assignment(Cluster(), {f"member-{n}": member(*each) for n, each in enumerate(members)})

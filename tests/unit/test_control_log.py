@@ -104,7 +104,7 @@ async def test_it_remembers_what_it_has_heard_once_and_not_for_longer_than_it_mu
     now_ms = int(time.time() * 1000)
     consumers = [Consumer(values, False, now_ms), Consumer(values, False, now_ms, breaks=True)]
     control, heard = ControlLog(lambda: consumers.pop(), ["control.factcheck"], 600.0), asyncio.Semaphore(0)
-    control.on_over = lambda record: heard.release()
+    control.listen(lambda record: heard.release())
     await control.start()
     async with asyncio.timeout(60):
         for _ in range(2 * len(values)):  # the second consumer reads all of it again

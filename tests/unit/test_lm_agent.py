@@ -112,7 +112,7 @@ def agent_of(engine: Engine, log: Log) -> LMAgent:
 
     control = ControlLog(none, [], 600.0)
     agent = LMAgent(engine, control, log)
-    control.on_over = agent.on_over
+    control.listen(agent.on_over)
     return agent
 
 

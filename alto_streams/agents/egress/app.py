@@ -32,9 +32,8 @@ def egress_app(config: Settings, pipeline: Pipeline) -> App:
     client = redis.asyncio.Redis.from_url(config.redis, socket_timeout=5.0, socket_connect_timeout=2.0)
     egress = Egress(client, pipeline.name, ResultsReplay(config, pipeline.name), config)
     decode = decoder(Event)
-    app.watch.excuse = lambda: egress.waits_for
     done = egress.statistics
-    app.watch.moves = lambda: done.added + done.duplicates + done.read_again
+    app.watch.consider(moves=lambda: done.added + done.duplicates + done.read_again, excuse=lambda: egress.waits_for)
 
     async def publish(partition: int, polled: list[Polled]) -> None:
         records, letters = [], []
@@ -51,8 +50,7 @@ def egress_app(config: Settings, pipeline: Pipeline) -> App:
 
     @app.timer(interval=CHECK_REDIS_EVERY_S)  # type: ignore[untyped-decorator]
     async def check() -> None:
-        committed = app.consumer._committed_offset
-        await egress.check({tp.partition: committed.get(tp) or 0 for tp in app.consumer.sources()})
+        await egress.check({tp.partition: app.consumer.committed_offset(tp) for tp in app.consumer.sources()})
 
     async def close(*_: Any, **__: Any) -> None:
         await client.aclose()

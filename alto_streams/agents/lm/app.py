@@ -63,8 +63,8 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
 
     async def work() -> None:
         agent = LMAgent(engine, control, app.sender, tally, Lengths(engine, _truncates(stages)))
-        control.on_over = agent.on_over
-        app.watch.excuse, app.watch.moves = lambda: agent.waits_for, lambda: agent.moves
+        control.listen(agent.on_over)
+        app.watch.consider(moves=lambda: agent.moves, excuse=lambda: agent.waits_for)
         pool = Pool(agent, slots, app.sender.send_all, app.consumer, tally, roots=roots, owned_ms=owned_ms)
         shed.set_function(lambda: pool.shed)
         send, session_s = app.sender.send, config.session_timeout_s

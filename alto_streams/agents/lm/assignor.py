@@ -33,20 +33,26 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
     """Where plans are followed, the plan, and all in turn until there is one, as the first plan takes for granted: it
     moves few then. Elsewhere Faust's assignor. It knows no I/O: Faust calls it between two awaits.
 
-    `rejoin` is called at most once for a plan, in a member that leads.
+    Without `follow_plans` it follows none.
     """
 
     def __init__(self, app: Any, replicas: int = 0) -> None:
         super().__init__(app, replicas)
-        self.rejoin: Callable[[], None] = lambda: None
-        self.follows_plans = False
+        self._rejoin: Callable[[], None] = lambda: None
+        self._follows_plans = False
         self.plan: Plan | None = None
-        self.is_tended: Callable[[], bool] = lambda: True  # whether there is a scheduler that makes new plans
+        self._is_tended: Callable[[], bool] = lambda: True
         self.rebalances = 0  # that this member has asked for
         self._subscribed: dict[str, set[str]] = {}  # member -> topics
         self._workers: dict[str, list[str]] = {}  # topic -> who may own it
         self._counts: dict[str, int] = {}  # topic -> partitions
         self._led: Owned | None = None  # the assignment, where this member has made it
+
+    def follow_plans(self, *, rejoin: Callable[[], None], is_tended: Callable[[], bool]) -> None:
+        """Assign by plans. `rejoin` is called at most once for a plan, in a member that leads; `is_tended` says
+        whether there is a scheduler that makes new plans.
+        """
+        self._follows_plans, self._rejoin, self._is_tended = True, rejoin, is_tended
 
     def follow(self, plan: Plan) -> None:
         """Assign by this plan from now on, unless it is no newer; asks for a rebalance if that makes a difference."""
@@ -68,7 +74,7 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
         log.info("%s: plan %d (%s) moves partitions", self.app.conf.id, plan.version, plan.cause)
         self._led = None
         self.rebalances += 1
-        self.rejoin()
+        self._rejoin()
 
     # --- called by Faust and aiokafka ---
 
@@ -86,7 +92,7 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
     def _get_client_metadata(self, metadata: Any) -> Any:
         """What a member had: Faust keeps it where it can, and takes it for granted that topics are split alike."""
         found = super()._get_client_metadata(metadata)
-        if self.follows_plans:
+        if self._follows_plans:
             found.assignment = ClientAssignment(actives={}, standbys={})
         return found
 
@@ -105,7 +111,7 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
             topic: sorted({urls[member] for member in assignments if topic in subscribed[member]})
             for topic in partitions_by_topic
         }
-        if self.follows_plans:
+        if self._follows_plans:
             self._assign_planned(assignments, self._planned(self.plan))
         self._led = led = Owned()
         for member, assignment in assignments.items():
@@ -136,29 +142,24 @@ class PlanAssignor(PartitionAssignor):  # type: ignore[misc]
         owners: Mapping[str, Sequence[str]] = {}
         if plan is not None:
             owners = {class_topic(name): mine for name, mine in plan.owners.items()}
-            if not self.is_tended():  # nobody will plan for those that have come since
+            if not self._is_tended():  # nobody will plan for those that have come since
                 owners = make_room(owners, self._workers, set(plan.busy))
         return carry_out(owners, self._counts, self._workers)
 
 
 def assign_by_plan(app: App, config: Settings, model: str) -> None:
     """Lets the app, which has this assignor, follow the plans for a model."""
-    app.assignor.follows_plans = True
 
     def rejoin() -> None:
         if not app.should_stop:
             app.consumer.rejoin()
 
-    def follow(plan: Plan) -> None:
-        app.assignor.rejoin = rejoin
-        app.assignor.follow(plan)
-
     def is_tended() -> bool:
         told = [each[model].at_ms for each in (feed.plans, feed.forecasts) if model in each]
         return time.time() * 1000 - max(told, default=0) < TENDED_S * 1000
 
-    feed = PlanFeed.of(config, [model], follow)
-    app.assignor.is_tended = is_tended
+    feed = PlanFeed.of(config, [model], app.assignor.follow)
+    app.assignor.follow_plans(rejoin=rejoin, is_tended=is_tended)
     app.beside(feed)
 
 

@@ -22,12 +22,12 @@ Over = Callable[[ControlRecord], None]
 
 
 class ControlLog:
-    """What is over, remembered for `keep_s`. Whoever sets `on_over` hears every record as it is read."""
+    """What is over, remembered for `keep_s`."""
 
     def __init__(self, new_consumer: NewConsumer, topics: list[str], keep_s: float) -> None:
         self._reader = LogReader(new_consumer, topics, self._take, self._forget_old)
         self._keep_s = keep_s
-        self.on_over: Over = lambda record: None
+        self._on_over: Over = lambda record: None
         self._ended: dict[tuple[str, str, str], int] = {}
         self._cancelled: dict[str, list[Cancelled]] = {}
         self._ages: deque[tuple[float, ControlRecord]] = deque()
@@ -47,6 +47,10 @@ class ControlLog:
             return True
         scopes = self._cancelled.get(work.request, ())
         return any(covers(scope, work.request, work.stage, work.path, work.attempt) for scope in scopes)
+
+    def listen(self, on_over: Over) -> None:
+        """`on_over` hears every record as it is read."""
+        self._on_over = on_over
 
     async def start(self) -> None:
         """Read the topics to their end, then go on reading in the background."""
@@ -73,7 +77,7 @@ class ControlLog:
                     scopes.append(record)
         if is_new:  # a reader that begins again hears all of it again
             self._ages.append((at_s, record))
-        self.on_over(record)
+        self._on_over(record)
 
     def _forget_old(self) -> None:
         oldest = time.time() - self._keep_s

@@ -19,7 +19,10 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-PRELOADED = ("alto_streams.cli", "alto_streams.app", "alto_streams.gateway", "faust.cli.faust", "uvicorn")
+from alto_streams.cli import run_command
+from alto_streams.settings import settings
+
+PRELOADED = ("alto_streams.app", "alto_streams.gateway", "faust.cli.faust", "uvicorn")
 
 
 def main() -> None:
@@ -75,9 +78,9 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
             comm.write(f"alto {wanted['name']}"[:15])  # so that ps and top tell them apart
         os.environ.update(wanted["env"])
         random.seed()
-        importlib.import_module("alto_streams.settings").settings.cache_clear()
+        settings.cache_clear()
         sys.argv = ["alto-streams", *wanted["arguments"]]
-        code = importlib.import_module("alto_streams.cli").run_command(wanted["arguments"])
+        code = run_command(wanted["arguments"])
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
