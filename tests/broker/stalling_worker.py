@@ -12,7 +12,8 @@ from typing import Any
 
 from alto_streams.log.fetching import Fetching
 from alto_streams.settings import settings
-from alto_streams.worker.app import new_app, watch
+from alto_streams.worker import watch
+from alto_streams.worker.app import new_app
 from alto_streams.worker.pump import Polled, pumped
 
 watch.GRACE_S = 3.0
