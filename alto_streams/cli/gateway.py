@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from alto_streams.cli import options
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -18,6 +20,7 @@ def register(app: typer.Typer) -> None:
 def gateway(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: ALTO_GATEWAY_PORT, 8600.")] = None,
     host: Annotated[str | None, typer.Option(help="Default: ALTO_HOST, 127.0.0.1.")] = None,
+    app: options.Apps = None,
 ) -> None:
     """Runs until SIGINT or SIGTERM."""
     from alto_streams.define.loading import load_pipelines
@@ -27,6 +30,7 @@ def gateway(
     from alto_streams.worker.app import log_config, quiet_loggers
     from alto_streams.worker.tcp_ports import check_free
 
+    options.choose_apps(app)
     config = settings()
     given = {"gateway_port": port, "host": host}
     config = config.model_copy(update={name: value for name, value in given.items() if value is not None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,11 +39,35 @@ Gguf = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Weights of the local engine. Default: ALTO_GGUF or SmolLM2-135M.")
 ]
 Corpus = Annotated[Path | None, typer.Option(metavar="DIR", help="A folder of text files to search for evidence.")]
+Apps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--app",
+        metavar="MODULE:ATTRIBUTE",
+        help="A pipeline to serve, such as my_module:pipeline; may be given again. Default: ALTO_PIPELINES.",
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers-per-stage", min=1, max=64, help="Processes per stage and model.")]
 
 StopAtFirstFalse = Annotated[
     bool, typer.Option("--stop-at-first-false", help="End a request at its first false claim (factcheck only).")
 ]
+
+
+def choose_apps(apps: list[str] | None) -> None:
+    """What `--app` names is what this process and those that it starts serve, as if ALTO_PIPELINES named it.
+
+    Raises:
+        ConfigError, PipelineError: one names no pipeline, or one that is wrong.
+    """
+    if not apps:
+        return
+    from alto_streams.define.loading import pipeline_at
+
+    for app in apps:
+        pipeline_at(app, "--app")
+    os.environ["ALTO_PIPELINES"] = ",".join(apps)
+    settings.cache_clear()
 
 
 def early_end(pipeline: str, wanted: bool) -> dict[str, Any]:

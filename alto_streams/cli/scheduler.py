@@ -74,13 +74,15 @@ def explain(
     from alto_streams.cli import dispatch_view
     from alto_streams.errors import Poison
     from alto_streams.history.dispatches import course_of
+    from alto_streams.log.wanted_topics import topics_of
 
-    models = {each.name: each.models() for each in _pipelines(pipeline)}
+    pipelines = _pipelines(pipeline)
+    models = {each.name: each.models() for each in pipelines}
     stages = sorted({name for each in models.values() for callers in each.values() for name in callers})
     if stage is not None and stage not in stages:
         raise ConfigError(f"--stage {stage}: no stage of that name calls a model; known: {', '.join(stages)}")
     try:
-        found = read_log(course_of(settings(), models, request))
+        found = read_log(course_of(settings(), models, request, topics_of(settings().topics_file, pipelines)))
     except Poison as error:
         raise ConfigError(f"{request!r}: {error}; give the id that the gateway answered with") from None
     if not found.dispatches and found.may_lack:

@@ -13,7 +13,7 @@ from alto_streams.define.loading import load_pipelines
 from alto_streams.errors import PortInUse
 from alto_streams.local.cluster import Cluster, local_cluster
 from alto_streams.local.supervisor import State, Supervisor
-from alto_streams.log.topics_file import load_topics
+from alto_streams.log.wanted_topics import topics_of
 from alto_streams.settings import Settings
 from alto_streams.worker.tcp_ports import check_free, free_ports
 
@@ -29,11 +29,12 @@ def prepared(
     workers: int = 1,
     port: int | None = None,
     private: bool = False,
+    create: bool = True,
 ) -> Cluster:
     """The parts to start. Broker and Redis are started here unless ALTO_BROKER, ALTO_REDIS say where they are.
 
     `target`: the engine of every model, as in ALTO_MODELS. `gguf`: the local engine's weights. `private`: on free
-    ports, so that it runs beside another.
+    ports, so that it runs beside another. `create`: make the topics that are missing.
     """
     given = config.model_fields_set
     own_broker, own_redis = "broker" not in given, "redis" not in given
@@ -56,10 +57,11 @@ def prepared(
     return local_cluster(
         config,
         pipelines,
-        load_topics(config.topics_file),
+        topics_of(config.topics_file, pipelines.values()),
         own_broker=own_broker,
         own_redis=own_redis,
         workers=workers,
+        create=create,
     )
 
 

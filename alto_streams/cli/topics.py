@@ -7,13 +7,13 @@ import asyncio
 import typer
 
 from alto_streams.define.loading import load_pipelines
-from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import CommandFailed
-from alto_streams.log.topics_file import TopicsFile, TopicSpec, load_topics, required_topics, scheduler_topics, to_yaml
+from alto_streams.log.topics_file import TopicsFile, to_yaml
+from alto_streams.log.wanted_topics import required_by, topics_of
 from alto_streams.settings import settings
 
 app = typer.Typer(
-    help="Make and verify the topics of topics.yaml (ALTO_TOPICS_FILE) on the broker (ALTO_BROKER).",
+    help="Make and verify the topics of the pipelines (ALTO_PIPELINES, ALTO_TOPICS_FILE) on the broker (ALTO_BROKER).",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -40,31 +40,18 @@ def check() -> None:
     wanted = _wanted()
     found = asyncio.run(topic_admin.check(settings().broker, wanted.specs))
     _say_differences([str(one) for one in found])
-    typer.echo(f"all {len(wanted.specs)} topics are as {wanted.source} says")
+    typer.echo(f"all {len(wanted.specs)} topics are as wanted ({wanted.source})")
 
 
 @app.command()
 def infer() -> None:
-    """Print the block of topics.yaml that the pipelines (ALTO_PIPELINES) need."""
-    typer.echo(to_yaml(_required(load_pipelines(settings().pipelines))), nl=False)
-
-
-def _required(pipelines: dict[str, Pipeline]) -> list[TopicSpec]:
-    specs: list[TopicSpec] = []
-    for pipeline in pipelines.values():
-        callers = [stage for stages in pipeline.models().values() for stage in stages]
-        specs += required_topics(pipeline.name, list(pipeline.stages), callers)
-    return specs + scheduler_topics()
+    """Print what is inferred for the pipelines, as a topics file (ALTO_TOPICS_FILE) says it: to change it there."""
+    typer.echo(to_yaml(required_by(load_pipelines(settings().pipelines).values())), nl=False)
 
 
 def _wanted() -> TopicsFile:
     config = settings()
-    topics = load_topics(config.topics_file)
-    lacking = topics.lacks(_required(load_pipelines(config.pipelines)))
-    if lacking:
-        remedy = "add what `alto-streams topics infer` prints"
-        raise CommandFailed("\n".join([*lacking, f"{len(lacking)} differences; {remedy}"]))
-    return topics
+    return topics_of(config.topics_file, load_pipelines(config.pipelines).values())
 
 
 def _say_differences(differences: list[str]) -> None:

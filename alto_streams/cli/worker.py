@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from alto_streams.cli import options
 from alto_streams.define.loading import load_pipelines
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import ConfigError
@@ -34,15 +35,17 @@ def worker(
     egress: Annotated[bool, typer.Option("--egress", help="Publish client events from Kafka to Redis.")] = False,
     scheduler: Annotated[bool, typer.Option("--scheduler", help="Plan which LM workers own which partitions.")] = False,
     pipeline: Annotated[str | None, typer.Option(help="The pipeline, where there are several.")] = None,
+    app: options.Apps = None,
 ) -> None:
     """Sets ALTO_APP and hands over to `faust -A alto_streams.app worker`."""
+    options.choose_apps(app)
     rest = arguments or []
     stage = rest[0] if rest and not rest[0].startswith("-") else None
-    options = rest if stage is None else rest[1:]
+    given = rest if stage is None else rest[1:]
     known = load_pipelines(settings().pipelines)
     os.environ["ALTO_APP"] = role_of(stage, model, egress, pipeline, known, scheduler=scheduler)
     settings.cache_clear()
-    _faust_worker(options)
+    _faust_worker(given)
 
 
 def role_of(
@@ -86,7 +89,7 @@ def _chosen(name: str | None, known: dict[str, Pipeline]) -> Pipeline:
     if name is None:
         raise ConfigError(f"worker: there are several pipelines; choose one with --pipeline: {names}")
     if name not in known:
-        raise ConfigError(f"worker: there is no pipeline {name!r}; known: {names} (ALTO_PIPELINES)")
+        raise ConfigError(f"worker: there is no pipeline {name!r}; known: {names} (--app, ALTO_PIPELINES)")
     return known[name]
 
 

@@ -130,6 +130,10 @@ class Pipeline:
         """One record of each type that generate stages take: engines are warmed up with the calls that these make."""
         self._examples |= {type(record): record for record in records}
 
+    def example_request(self) -> Record | None:
+        """The request among the examples, if one was given."""
+        return self._examples.get(self.request)
+
     def example_call(self, stage: str) -> Call | None:
         """The call that the examples make of a generate stage; None where an input has no example."""
         arguments: dict[str, Any] = {}

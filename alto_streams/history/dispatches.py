@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from alto_streams.errors import NotInLog, Poison
 from alto_streams.history.requests import outcomes, request_of
 from alto_streams.history.stretches import CLOCKS_APART_MS, places, reading, records_of, starts_since
-from alto_streams.log.topics_file import TopicsFile, load_topics
+from alto_streams.log.topics_file import TopicsFile
 from alto_streams.recordings.format import Became, Recorded
 from alto_streams.settings import Settings
 from alto_streams.wire.plans import Receipt
@@ -55,7 +55,9 @@ class Course:
     unreadable: list[str] = field(default_factory=list)
 
 
-async def course_of(config: Settings, models: Mapping[str, Mapping[str, Sequence[str]]], request: str) -> Course:
+async def course_of(
+    config: Settings, models: Mapping[str, Mapping[str, Sequence[str]]], request: str, topics: TopicsFile
+) -> Course:
     """Where the calls of this request went. `models`: pipeline -> model -> the stages that call it.
 
     Raises:
@@ -64,7 +66,6 @@ async def course_of(config: Settings, models: Mapping[str, Mapping[str, Sequence
         Poison: this is no request's id.
     """
     made_ms, horizon_ms = created_ms(request), int(config.horizon_s * 1000)
-    topics = load_topics(config.topics_file)
     async with reading(config, "the request was looked up") as consumer:
         for pipeline in models:
             found = await request_of(consumer, pipeline, request, horizon_ms)

@@ -32,6 +32,7 @@ GATEWAY = "gateway"
 # The embedded broker makes a group wait for half a session when it forms. It wakes no long poll, so the wait is added
 # to every hop; and a poll costs it CPU for each partition, which the engine wants: so short waits and few partitions.
 TANSU_SESSION_S, TANSU_HEARTBEAT_S, TANSU_FETCH_MS, TANSU_PARTITIONS = 2.0, 0.5, 15, 2
+WRITTEN = "# `alto-streams up` writes this at each start, for its workers. For topics of your own: ALTO_TOPICS_FILE.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Cluster:
 
     parts: list[Part]
     settings: Settings
+    pipelines: Mapping[str, Pipeline]
 
     @property
     def gateway(self) -> str:
@@ -62,12 +64,13 @@ def local_cluster(
     workers: int = 1,
     lm_workers: int | None = None,
     gateways: int = 1,
+    create: bool = True,
 ) -> Cluster:
     """The parts for these pipelines. `own_broker`, `own_redis`: start one here instead of using the one at its address.
 
     `workers`: how many processes per stage and per model (the embedded broker takes one); `lm_workers`: per model, if
     that differs. `gateways`: how many of them, the first at the configured port, the others at free ones. Models
-    without a card get the local one.
+    without a card get the local one. `create`: make the topics that are missing, instead of refusing to start.
 
     Raises:
         ConfigError: an address is not of this machine, a wheel is missing, or the embedded broker has many workers.
@@ -98,19 +101,27 @@ def local_cluster(
     config = config.model_copy(update=changes)
     needs = tuple(part.name for part in parts)
 
-    async def apply() -> None:
-        if own_broker and config.topics_file is not None:
-            config.topics_file.parent.mkdir(parents=True, exist_ok=True)
-            config.topics_file.write_text(to_yaml(topics.specs))
-        await topic_admin.apply(config.broker, topics.specs, config.replication)
-
-    parts.append(Part("topics", run=apply, address=config.broker, needs=tuple(n for n in needs if n == "tansu")))
+    parts.append(_topics(config, topics, own=own_broker, create=create))
     env = environment(config)
     base = tuple(name for name in (*needs, "topics") if name != "engine")
     parts += _workers(config, pipelines, models, env, base, workers, lm_workers or workers)
     ports = [config.gateway_port, *free_ports(gateways - 1)]
     parts += [_gateway(port, GATEWAY if n == 1 else f"{GATEWAY}-{n}", env, base) for n, port in enumerate(ports, 1)]
-    return Cluster(parts, config)
+    return Cluster(parts, config, pipelines)
+
+
+def _topics(config: Settings, topics: TopicsFile, *, own: bool, create: bool) -> Part:
+    """The step that makes the topics. Of the embedded broker (`own`) it also writes them down, for the workers."""
+
+    async def apply() -> None:
+        if own and config.topics_file is not None:
+            config.topics_file.parent.mkdir(parents=True, exist_ok=True)
+            config.topics_file.write_text(WRITTEN + to_yaml(topics.specs))
+        if not create:
+            await topic_admin.insist(config.broker, topics.specs)
+        await topic_admin.apply(config.broker, topics.specs, config.replication)
+
+    return Part("topics", run=apply, address=config.broker, needs=("tansu",) if own else ())
 
 
 def on_free_ports(config: Settings) -> Settings:

@@ -64,6 +64,22 @@ async def check(broker: str, specs: Sequence[TopicSpec]) -> list[Difference]:
         return differences(specs, await _found(admin, specs))
 
 
+async def insist(broker: str, specs: Sequence[TopicSpec]) -> None:
+    """Makes sure that the broker has all of these topics. Changes nothing.
+
+    Raises:
+        TopicsError: topics are missing; names all of them.
+        PartDown: the broker does not answer.
+    """
+    missing = [one.topic for one in await check(broker, specs) if one.found is None]
+    if missing:
+        names = "".join(f"\n  {name}" for name in missing)
+        raise TopicsError(
+            f"broker {redacted(broker)}: {len(missing)} of {len(specs)} topics are missing, and --no-create forbids to "
+            f"create them; run `alto-streams topics apply`, or leave --no-create out:{names}"
+        )
+
+
 def _refuse_recount(broker: str, specs: Sequence[TopicSpec], found: dict[str, FoundTopic]) -> None:
     wrong = [one for one in differences(specs, found) if one.what == "partition count"]
     if wrong:

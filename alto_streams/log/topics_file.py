@@ -216,8 +216,9 @@ def differences(wanted: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) ->
             continue
         if topic.partitions != spec.partitions:
             remedy = (
-                "its keys would change their homes, so it is never changed in place: set it back in topics.yaml, "
-                "or drain the pipeline, delete its topics and apply anew"
+                "its keys would change their homes, so it is never changed in place: say that it has "
+                f"{topic.partitions} in a topics file (ALTO_TOPICS_FILE), or drain the pipeline, delete its topics and "
+                "apply anew"
             )
             result.append(Difference(spec.name, "partition count", str(topic.partitions), str(spec.partitions), remedy))
         for key, value in spec.config().items():

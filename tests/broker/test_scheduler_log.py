@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from alto_streams.errors import NotInLog
 from alto_streams.history.dispatches import Course, course_of
 from alto_streams.history.plans import Known, known
-from alto_streams.log.topics_file import required_topics, to_yaml
+from alto_streams.log.topics_file import load_topics, required_topics, to_yaml
 from alto_streams.settings import Settings
 from alto_streams.wire.codec import encode
 from alto_streams.wire.plans import ClassReport, EngineReport, Forecast, Load, Plan, Receipt
@@ -45,7 +45,8 @@ async def a_pipeline(broker: Server, folder: Path) -> tuple[str, Settings]:
 
 
 async def course(config: Settings, name: str, request: str) -> Course:
-    return await course_of(config, {name: {"chat": ["answer"], "judge": ["claims"]}}, request)
+    models = {name: {"chat": ["answer"], "judge": ["claims"]}}
+    return await course_of(config, models, request, load_topics(config.topics_file))
 
 
 async def test_the_dispatches_of_a_request_are_found_among_others(broker: Server, tmp_path: Path) -> None:

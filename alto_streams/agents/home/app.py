@@ -12,7 +12,7 @@ from alto_streams.agents.home.agent import StageAgent
 from alto_streams.agents.scheduler.dispatching import Dispatch
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced, Retryable
-from alto_streams.log.topics_file import load_topics
+from alto_streams.log.wanted_topics import topics_of
 from alto_streams.scheduler.admission import Admission
 from alto_streams.scheduler.dispatch import Lane
 from alto_streams.scheduler.placing import InTurn, Placing
@@ -92,7 +92,7 @@ def _placing(app: App, config: Settings, pipeline: Pipeline, stage: str, registr
     model = pipeline.stages[stage].model
     if model is None:
         return InTurn({})
-    partitions = load_topics(config.topics_file).partitions(topic_names.work_topic(pipeline.name, stage))
+    partitions = topics_of(config.topics_file, [pipeline]).partitions(topic_names.work_topic(pipeline.name, stage))
     lane = Lane(topic_names.prompt_class(pipeline.name, stage), partitions)
     dispatch = Dispatch(config, model, {stage: lane}, registry)
     app.beside(dispatch)

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from alto_streams.agents.scheduler.agent import SchedulerWork
 from alto_streams.agents.scheduler.metrics import SchedulerMetrics
 from alto_streams.define.pipeline import Pipeline
-from alto_streams.log.topics_file import load_topics
+from alto_streams.log.wanted_topics import topics_of
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
@@ -17,7 +17,7 @@ from alto_streams.worker.readiness import serve_readiness
 
 def scheduler_app(config: Settings, pipelines: list[Pipeline]) -> App:
     """What plans for all models; of several workers one is active."""
-    registry, topics, course = CollectorRegistry(), load_topics(config.topics_file), downstream(*pipelines)
+    registry, topics, course = CollectorRegistry(), topics_of(config.topics_file, pipelines), downstream(*pipelines)
     app = new_app(topic_names.scheduler_app(), config, registry=registry)
     partitions = {
         model: {name: topics.partitions(topic_names.class_topic(name)) for name in course.classes(model)}
