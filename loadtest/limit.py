@@ -15,7 +15,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Literal
 
-from alto_streams.models.simulated import Batch, Job, Timing
+from alto_streams.models.simulated import Job, RunningBatch, Timing
 from loadtest.reference.workload import (
     CLAIM_OWN,
     EVIDENCE_OWN,
@@ -99,7 +99,7 @@ class _Engine:
     def __init__(self, world: _World, timing: Timing) -> None:
         self.calls = 0  # running and waiting; one that ends counts until its step is over
         self._world = world
-        self._batch = Batch(timing)
+        self._batch = RunningBatch(timing)
         self._listeners: dict[Hashable, Listener] = {}
         self._number = 0
         self._idle = True

@@ -13,7 +13,7 @@ from alto_streams.cli.log_reading import pipelines_of, read_log, since_of
 from alto_streams.settings import settings
 
 if TYPE_CHECKING:
-    from alto_streams.history.letters import Stored
+    from alto_streams.history.letters import StoredLetter
     from alto_streams.history.redrive import Redriven
 
 MOST = 10_000
@@ -47,7 +47,7 @@ def list_(
 
     since_ms = 0 if since is None else since_of(since, time.time(), "--since")
 
-    def wanted(each: Stored) -> bool:
+    def wanted(each: StoredLetter) -> bool:
         return stage in (None, each.letter.stage) and request in (None, each.letter.request)
 
     found = read_log(letter_log.newest(settings(), pipelines_of(pipeline), wanted, limit, since_ms))
@@ -110,7 +110,7 @@ def redrive(letters: Ids) -> None:
     read_log(all_of_them())
 
 
-def fields(stored: Stored) -> dict[str, Any]:
+def fields(stored: StoredLetter) -> dict[str, Any]:
     """What is said of a letter: no text of a user."""
     letter = stored.letter
     return {
@@ -127,7 +127,7 @@ def fields(stored: Stored) -> dict[str, Any]:
     }
 
 
-def table(found: list[Stored]) -> list[str]:
+def table(found: list[StoredLetter]) -> list[str]:
     """The letters as aligned lines, with their headings."""
     rows = [HEADINGS, *(_row(each) for each in found)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
@@ -143,7 +143,7 @@ def told(done: Redriven) -> str:
     return f"{done.id}: its record was sent again ({where}){note}"
 
 
-def _row(stored: Stored) -> tuple[str, ...]:
+def _row(stored: StoredLetter) -> tuple[str, ...]:
     letter = stored.letter
     when = datetime.fromtimestamp(stored.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     origin = f"{letter.topic}-{letter.partition}@{letter.offset}"
@@ -152,7 +152,7 @@ def _row(stored: Stored) -> tuple[str, ...]:
     return (str(stored.id), when, letter.stage or "-", letter.request or "-", letter.path or "-", origin, size, cause)
 
 
-def _key(stored: Stored) -> str:
+def _key(stored: StoredLetter) -> str:
     """The record's key, which is a request's id; of any other only the length, for it may be anything."""
     key = stored.letter.key
     return key if not key or key == stored.letter.request else f"{len(key)} characters"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from alto_streams.recordings.differences import Told
+from alto_streams.recordings.differences import RequestResult
 from alto_streams.recordings.results import percentile
 from alto_streams.wire.records import Status
 
@@ -21,7 +21,7 @@ class Side(NamedTuple):
     """
 
     recording: str
-    told: Mapping[str, Told]
+    told: Mapping[str, RequestResult]
     system: str
     hit_rate: float | None = None
 

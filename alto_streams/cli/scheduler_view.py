@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from alto_streams.history.plans import Known
+from alto_streams.history.plans import SchedulerState
 from alto_streams.scheduler.loads import STALE_MS
 from alto_streams.scheduler.statistics import ClassState
 from alto_streams.wire.plans import ClassForecast, Load, Plan
@@ -25,7 +25,7 @@ NO_PLAN = (
 )
 
 
-def fields(known: Known, model: str) -> Fields:
+def fields(known: SchedulerState, model: str) -> Fields:
     """All that is shown of a model; ages in seconds, lengths in tokens, `rate` in calls a second."""
     plan, forecast, at_ms = known.plans.get(model), known.forecasts.get(model), known.at_ms
     states = known.statistics.classes(model, at_ms)
@@ -68,7 +68,7 @@ def _class(state: ClassState | None, expected: ClassForecast | None) -> Fields:
     }
 
 
-def _workers(known: Known, model: str, plan: Plan | None) -> Fields:
+def _workers(known: SchedulerState, model: str, plan: Plan | None) -> Fields:
     """Everybody who is planned for, has reported, or tells a load."""
     sums, there = known.statistics.sums(model).workers, known.statistics.workers(model, known.at_ms)
     loads = known.loads.get(model, {})

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from alto_streams.cli.withdrawals import Withdrawals
+from alto_streams.cli.withdrawals import Unshown
 from alto_streams.client import ClientEvent
 from alto_streams.wire.paths import parse_path
 from alto_streams.wire.records import EventKind, Status
@@ -63,7 +63,7 @@ class Transcript:
     cause: str | None = None
     result: Any = None
     early: bool = False
-    withdrawals: Withdrawals = field(default_factory=Withdrawals)
+    withdrawals: Unshown = field(default_factory=Unshown)
 
     @property
     def text(self) -> str:

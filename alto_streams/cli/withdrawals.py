@@ -28,7 +28,7 @@ class Withdrawal(NamedTuple):
         return level.nth >= self.first and level.epoch < self.epoch
 
 
-class Cut(NamedTuple):
+class CancelledItem(NamedTuple):
     """What `stages` have below an item that was cancelled."""
 
     stages: frozenset[str]
@@ -40,10 +40,10 @@ class Cut(NamedTuple):
 
 
 @dataclass(slots=True)
-class Withdrawals:
+class Unshown:
     """All that one request has taken back."""
 
-    known: list[Withdrawal | Cut] = field(default_factory=list)
+    known: list[Withdrawal | CancelledItem] = field(default_factory=list)
 
     def retract(self, stage: str, stream: str, body: dict[str, Any]) -> Withdrawal:
         """Remembers a `retracted` event."""
@@ -52,9 +52,9 @@ class Withdrawals:
         self.known.append(found)
         return found
 
-    def cancel(self, path: str, body: dict[str, Any]) -> Cut:
+    def cancel(self, path: str, body: dict[str, Any]) -> CancelledItem:
         """Remembers a `close` that cancelled the item at `path`."""
-        found = Cut(frozenset(body.get("stages", ())), path)
+        found = CancelledItem(frozenset(body.get("stages", ())), path)
         self.known.append(found)
         return found
 

@@ -12,7 +12,7 @@ from sse_starlette import ServerSentEvent
 from alto_streams.errors import PartDown
 from alto_streams.gateway.problems import Problem
 from alto_streams.gateway.service import Service
-from alto_streams.gateway.store import Known, Store, Stored
+from alto_streams.gateway.store import KnownRequest, Store, StoredEvent
 from alto_streams.gateway.tail import Tail
 from alto_streams.parts import Backoff
 from alto_streams.wire.records import EventKind
@@ -46,7 +46,7 @@ def parse_last_event_id(header: str | None, query: str | None) -> int:
 
 
 async def event_stream(
-    service: Service, request: str, after: int, known: Known | None = None
+    service: Service, request: str, after: int, known: KnownRequest | None = None
 ) -> AsyncIterator[ServerSentEvent | bytes]:
     """The request's events after offset `after`, each once and in order, up to and including `done`.
 
@@ -89,7 +89,7 @@ async def event_stream(
         metrics.streams.set(service.open_streams)
 
 
-def _framed(events: list[Stored]) -> Iterator[tuple[bytes, int]]:
+def _framed(events: list[StoredEvent]) -> Iterator[tuple[bytes, int]]:
     """The frames of several small events in one piece, and how many: each piece costs a system call."""
     frames, chars = list[str](), 0
     for event in events:
@@ -104,7 +104,7 @@ def _framed(events: list[Stored]) -> Iterator[tuple[bytes, int]]:
         yield "".join(frames).encode(), len(frames)
 
 
-def _gap(known: Known | None, after: int) -> ServerSentEvent | None:
+def _gap(known: KnownRequest | None, after: int) -> ServerSentEvent | None:
     """An event without an id that says what is missing, when the bounded stream no longer reaches back to `after`."""
     if known is None or known.first is None or not known.is_trimmed or known.first <= after:
         return None

@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from alto_streams.gateway.store import ANSWER_S, Stored, unreachable
+from alto_streams.gateway.store import ANSWER_S, StoredEvent, unreachable
 from alto_streams.parts import Backoff, redacted
 from alto_streams.settings import Settings
 from alto_streams.wire.redis_keys import events_key, offset_of
@@ -26,17 +26,17 @@ log = logging.getLogger(__name__)
 SILENT_S = 5.0  # then Redis is asked whether it is still there
 
 
-class Told(NamedTuple):
+class LinkedEvent(NamedTuple):
     """An event, and the offset of the one before it in its stream, -1 for none."""
 
     follows: int
-    event: Stored
+    event: StoredEvent
 
 
 class Listener(Protocol):
     """Who listens to one request; neither method may wait."""
 
-    def tell(self, told: Told) -> None: ...
+    def tell(self, told: LinkedEvent) -> None: ...
 
     def miss(self) -> None:
         """Something may not have been told."""
@@ -150,7 +150,7 @@ class Live:
 
     def _tell(self, channel: bytes, payload: bytes) -> None:
         entry, follows, kind, data = payload.split(b" ", 3)
-        told = Told(offset_of(follows), Stored(offset_of(entry), kind.decode(), data.decode()))
+        told = LinkedEvent(offset_of(follows), StoredEvent(offset_of(entry), kind.decode(), data.decode()))
         for listener in self._listeners.get(channel, ()):
             listener.tell(told)
 

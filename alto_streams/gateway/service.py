@@ -17,7 +17,7 @@ from alto_streams.gateway.interfaces import PipelineInfo, RequestLog
 from alto_streams.gateway.live import Live
 from alto_streams.gateway.metrics import Metrics
 from alto_streams.gateway.problems import Problem, unreachable
-from alto_streams.gateway.store import Known, Store
+from alto_streams.gateway.store import KnownRequest, Store
 from alto_streams.gateway.submission import Submission
 from alto_streams.settings import Settings
 from alto_streams.wire.paths import parse_path
@@ -106,7 +106,7 @@ class Service:
         self.metrics.accept_s.observe(time.perf_counter() - started)
         return request, request != fresh
 
-    async def look_up(self, request: str) -> Known:
+    async def look_up(self, request: str) -> KnownRequest:
         """What is known of a request.
 
         Raises:
@@ -124,7 +124,7 @@ class Service:
         if known is not None:
             return known
         if here is not None:
-            return Known(here, None, False, None)
+            return KnownRequest(here, None, False, None)
         if made_ms < (time.time() - self.settings.horizon_s) * 1000:
             raise Problem(410, "gone", f"request {request} is finished and forgotten")
         raise Problem(404, "unknown-request", f"there is no request {request}", field="id")

@@ -30,7 +30,7 @@ REMEDY = "start it (`alto-streams up`) or point ALTO_REDIS at it"
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredEvent:
     """One client event as Redis has it; `offset` is its place in `results`."""
 
     offset: int
@@ -39,13 +39,13 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownRequest:
     """What Redis knows of a request. `first`: the oldest event kept, and whether older ones were dropped."""
 
     pipeline: str | None
     first: int | None
     is_trimmed: bool
-    last: Stored | None
+    last: StoredEvent | None
 
 
 class Store:
@@ -105,7 +105,7 @@ class Store:
                 calls.set(name, f"{request} {digest} sent", ex=self._settings.idempotency_ttl_s)
             await calls.execute()
 
-    async def known(self, request: str) -> Known | None:
+    async def known(self, request: str) -> KnownRequest | None:
         """What Redis has of a request; None if nothing."""
         key = events_key(request)
         async with self._answering(), self._quick.pipeline(transaction=False) as calls:
@@ -120,14 +120,14 @@ class Store:
         if pipeline is None and not first:
             return None
         is_trimmed = isinstance(about, dict) and about["entries-added"] > about["length"]
-        return Known(
+        return KnownRequest(
             pipeline.decode() if pipeline else None,
             offset_of(first[0][0]) if first else None,
             is_trimmed,
             _stored(*last[0]) if last else None,
         )
 
-    async def read(self, request: str, after: int, count: int = EVENTS_PER_READ) -> list[Stored]:
+    async def read(self, request: str, after: int, count: int = EVENTS_PER_READ) -> list[StoredEvent]:
         """The next events after offset `after`, at most `count`; may be empty."""
         async with self._answering():
             reply: Any = await self._quick.xread({events_key(request): entry_id(after)}, count=count)
@@ -151,7 +151,7 @@ class Portion:
     def __init__(self) -> None:
         self.count = FIRST_READ
 
-    def of(self, events: list[Stored]) -> tuple[list[Stored], bool]:
+    def of(self, events: list[StoredEvent]) -> tuple[list[StoredEvent], bool]:
         """What is kept of a read of `count` events, at least one; and whether more may be waiting in Redis."""
         chars = 0
         for number, event in enumerate(events):
@@ -183,5 +183,5 @@ def _client(url: str) -> Redis:
     return Redis.from_pool(pool)
 
 
-def _stored(entry: bytes, fields: dict[bytes, bytes]) -> Stored:
-    return Stored(offset_of(entry), fields[KIND].decode(), fields[DATA].decode())
+def _stored(entry: bytes, fields: dict[bytes, bytes]) -> StoredEvent:
+    return StoredEvent(offset_of(entry), fields[KIND].decode(), fields[DATA].decode())

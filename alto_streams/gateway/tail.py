@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from alto_streams.gateway.live import Live, Told
-from alto_streams.gateway.store import Portion, Store, Stored
+from alto_streams.gateway.live import LinkedEvent, Live
+from alto_streams.gateway.store import Portion, Store, StoredEvent
 
 HELD_CHARS = 65_536  # more than this waits in Redis for a client that is slow
 WAIT_S = 5.0
@@ -21,7 +21,7 @@ class Tail:
     def __init__(self, store: Store, live: Live, request: str) -> None:
         self._store, self._live, self._request = store, live, request
         self._portion = Portion()
-        self._told: deque[Told] = deque()
+        self._told: deque[LinkedEvent] = deque()
         self._chars = 0
         self._is_listening = False
         self._is_stale = True  # the stream has to be read
@@ -35,7 +35,7 @@ class Tail:
     def __exit__(self, *_: object) -> None:
         self._live.leave(self._request, self)
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: LinkedEvent) -> None:
         """Keeps the event for when the client comes for it, within the bound."""
         if self._is_listening:
             if self._chars > HELD_CHARS:
@@ -52,7 +52,7 @@ class Tail:
         self._chars = 0
         self._more.set()
 
-    async def next(self, after: int) -> list[Stored]:
+    async def next(self, after: int) -> list[StoredEvent]:
         """The next events after offset `after`; waits for the first up to 5 s; may be empty.
 
         Raises:
@@ -68,7 +68,7 @@ class Tail:
                 return events
         return await self._wait(after)
 
-    async def _wait(self, after: int) -> list[Stored]:
+    async def _wait(self, after: int) -> list[StoredEvent]:
         while not (events := self._following(after)) and self._is_listening:
             self._more.clear()
             try:
@@ -79,8 +79,8 @@ class Tail:
                 return []
         return events
 
-    def _following(self, after: int) -> list[Stored]:
-        events: list[Stored] = []
+    def _following(self, after: int) -> list[StoredEvent]:
+        events: list[StoredEvent] = []
         for follows, event in self._told:
             if event.offset > after:
                 if follows > after:

@@ -40,7 +40,7 @@ class LetterId(NamedTuple):
         return cls(form["pipeline"], int(form["partition"]), int(form["offset"]))
 
 
-class Stored(NamedTuple):
+class StoredLetter(NamedTuple):
     """A letter of the log. `at_ms`: when it was appended. One that cannot be read says so as its cause."""
 
     id: LetterId
@@ -50,19 +50,19 @@ class Stored(NamedTuple):
     readable: bool = True
 
 
-Wanted = Callable[[Stored], bool]
+Wanted = Callable[[StoredLetter], bool]
 
 
 async def newest(
     config: Settings, pipelines: Sequence[str], wanted: Wanted, limit: int, since_ms: int = 0
-) -> list[Stored]:
+) -> list[StoredLetter]:
     """The newest `limit` letters that are `wanted` and not older than `since_ms`, newest first, without their records.
 
     Raises:
         PartDown: the broker does not answer.
         NotInLog: a pipeline has no topic for its letters.
     """
-    found: list[Stored] = []
+    found: list[StoredLetter] = []
     async with reading(config, "dead letters were read") as consumer:
         for pipeline in pipelines:
             for place in await places(consumer, dead_letters_topic(pipeline)):
@@ -71,7 +71,7 @@ async def newest(
     return found[:limit]
 
 
-async def fetched(config: Settings, ids: Sequence[LetterId]) -> list[Stored]:
+async def fetched(config: Settings, ids: Sequence[LetterId]) -> list[StoredLetter]:
     """These letters, with their records.
 
     Raises:
@@ -84,9 +84,9 @@ async def fetched(config: Settings, ids: Sequence[LetterId]) -> list[Stored]:
 
 async def _from_end(
     consumer: AIOKafkaConsumer, pipeline: str, place: TopicPartition, wanted: Wanted, limit: int, since_ms: int
-) -> list[Stored]:
+) -> list[StoredLetter]:
     first = (await consumer.beginning_offsets([place]))[place]
-    found: list[Stored] = []
+    found: list[StoredLetter] = []
     stop, start = None, max(first, (await consumer.end_offsets([place]))[place] - WINDOW)
     while True:
         window = [each async for each in _window(consumer, pipeline, place, start, stop)]
@@ -99,7 +99,7 @@ async def _from_end(
 
 async def _window(
     consumer: AIOKafkaConsumer, pipeline: str, place: TopicPartition, start: int, stop: int | None
-) -> AsyncIterator[Stored]:
+) -> AsyncIterator[StoredLetter]:
     async for records in records_of(consumer, {place: start}):
         for raw in records:
             if stop is not None and raw.offset >= stop:
@@ -109,7 +109,7 @@ async def _window(
             return
 
 
-async def _one(consumer: AIOKafkaConsumer, wanted: LetterId) -> Stored:
+async def _one(consumer: AIOKafkaConsumer, wanted: LetterId) -> StoredLetter:
     topic = dead_letters_topic(wanted.pipeline)
     place = TopicPartition(topic, wanted.partition)
     if place not in await places(consumer, topic):
@@ -123,17 +123,17 @@ async def _one(consumer: AIOKafkaConsumer, wanted: LetterId) -> Stored:
     raise NotInLog(f"{wanted}: there is no such letter in {topic}, which keeps those from offset {first} on")
 
 
-def without_record(stored: Stored) -> Stored:
+def without_record(stored: StoredLetter) -> StoredLetter:
     """The same letter, only with the size of its record."""
     return stored._replace(letter=msgspec.structs.replace(stored.letter, record=b""))
 
 
-def _stored(pipeline: str, raw: Any) -> Stored:
+def _stored(pipeline: str, raw: Any) -> StoredLetter:
     letter_id = LetterId(pipeline, raw.partition, raw.offset)
     value = raw.value or b""
     try:
         letter = _decode(value)
     except Poison as error:
         unread = DeadLetter(f"this letter is unreadable: {error}", "", "", "", raw.topic, raw.partition, raw.offset)
-        return Stored(letter_id, raw.timestamp, unread, len(value), readable=False)
-    return Stored(letter_id, raw.timestamp, letter, len(letter.record))
+        return StoredLetter(letter_id, raw.timestamp, unread, len(value), readable=False)
+    return StoredLetter(letter_id, raw.timestamp, letter, len(letter.record))

@@ -31,7 +31,7 @@ _read_report = decoder(EngineReport)
 
 
 @dataclass(slots=True)
-class Known:
+class SchedulerState:
     """What is known at `at_ms`, by model. `loads`: none of a model whose workers told nothing.
 
     `without_loads`: why Redis could not be asked, if it could not.
@@ -46,7 +46,7 @@ class Known:
     without_loads: str = ""
 
 
-async def known(config: Settings, pipelines: Sequence[Pipeline], models: Sequence[str]) -> Known:
+async def known(config: Settings, pipelines: Sequence[Pipeline], models: Sequence[str]) -> SchedulerState:
     """What the scheduler knows of these models, from the same records that it has.
 
     Raises:
@@ -55,7 +55,7 @@ async def known(config: Settings, pipelines: Sequence[Pipeline], models: Sequenc
     """
     course = downstream(*pipelines)
     statistics = Statistics(lost_s=LOST * config.session_timeout_s, course=course)
-    found = Known(now_ms(), list(models), statistics)
+    found = SchedulerState(now_ms(), list(models), statistics)
     async with reading(config, "plans were read") as consumer:
         await _each(consumer, plans_topic(), lambda value: _plan(found, value), since_ms=None)
         since_ms = int((time.time() - KEPT_S) * 1000)
@@ -80,7 +80,7 @@ async def _each(consumer: AIOKafkaConsumer, topic: str, take: Callable[[bytes], 
                     continue
 
 
-def _plan(found: Known, value: bytes) -> None:
+def _plan(found: SchedulerState, value: bytes) -> None:
     record = _read_record(value)
     if isinstance(record, Forecast):
         found.forecasts[record.model] = record
@@ -88,7 +88,7 @@ def _plan(found: Known, value: bytes) -> None:
         found.plans[record.model] = record  # of two of one version the first, as everybody follows it
 
 
-async def _loads(config: Settings, found: Known) -> None:
+async def _loads(config: Settings, found: SchedulerState) -> None:
     redis = load_client(config)
     try:
         for model in found.models:

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from alto_streams.errors import NotInLog, PartDown, Poison
-from alto_streams.history.letters import LetterId, Stored, fetched
+from alto_streams.history.letters import LetterId, StoredLetter, fetched
 from alto_streams.history.requests import request_of
 from alto_streams.history.stretches import REMEDY, reading
 from alto_streams.log.sender import Out
@@ -79,7 +79,7 @@ async def redrive(config: Settings, ids: Sequence[LetterId]) -> AsyncIterator[Re
         await producer.stop()
 
 
-async def _planned(config: Settings, letters: Sequence[Stored]) -> list[tuple[Stored, Out, str]]:
+async def _planned(config: Settings, letters: Sequence[StoredLetter]) -> list[tuple[StoredLetter, Out, str]]:
     again: dict[str, Out] = {}
     ids: dict[str, str] = {}
     planned = []
@@ -99,7 +99,7 @@ async def _planned(config: Settings, letters: Sequence[Stored]) -> list[tuple[St
     return planned
 
 
-def _refuse(stored: Stored) -> None:
+def _refuse(stored: StoredLetter) -> None:
     letter = stored.letter
     if not stored.readable:
         raise NotInLog(f"{stored.id}: {letter.cause}; nothing can be sent for it")
@@ -114,7 +114,7 @@ def _refuse(stored: Stored) -> None:
         raise NotInLog(f"{stored.id}: its record came from {letter.topic}, no topic of {stored.id.pipeline}")
 
 
-async def _request(consumer: AIOKafkaConsumer, stored: Stored, horizon_ms: int) -> Request:
+async def _request(consumer: AIOKafkaConsumer, stored: StoredLetter, horizon_ms: int) -> Request:
     """The request of a letter, as its client sent it."""
     wanted, pipeline = stored.letter.request, stored.id.pipeline
     found = await request_of(consumer, pipeline, wanted, horizon_ms)

@@ -16,7 +16,7 @@ from alto_streams.local.forks import Fork, Nursery, is_fork
 TAIL_BYTES = 4_000
 
 
-class Child:
+class ChildProcess:
     """One running child. Its output goes to `log`; `tail` is the end of it, for error messages."""
 
     def __init__(self, process: asyncio.subprocess.Process | Fork, log: Path, start: int) -> None:
@@ -63,7 +63,7 @@ class Children:
             [sys.executable, "-I", "-S", guard.__file__], stdin=subprocess.PIPE, process_group=0
         )
 
-    async def start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> Child:
+    async def start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> ChildProcess:
         """Raises `OSError` if the command cannot be run."""
         path = self._logs / f"{name}.log"
         process: asyncio.subprocess.Process | Fork
@@ -71,7 +71,7 @@ class Children:
             start = path.stat().st_size if path.exists() else 0
             process = await self._nursery.start(name, command, env, path.absolute())
             self._tell("+", process.pid)
-            return Child(process, path, start)
+            return ChildProcess(process, path, start)
         with path.open("ab") as log:
             start = log.tell()
             process = await asyncio.create_subprocess_exec(
@@ -83,9 +83,9 @@ class Children:
                 process_group=0,
             )
         self._tell("+", process.pid)
-        return Child(process, path, start)
+        return ChildProcess(process, path, start)
 
-    async def reap(self, child: Child) -> int:
+    async def reap(self, child: ChildProcess) -> int:
         """Wait for its end, then end whatever it left running."""
         code = await child.wait()
         child.kill()

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from alto_streams.errors import PartFailed
-from alto_streams.local.children import Child, Children
+from alto_streams.local.children import ChildProcess, Children
 from alto_streams.parts import Backoff
 
 POLL_S = 0.1
@@ -65,7 +65,7 @@ Progress = Callable[[str, State, float], None]
 class _Died(Exception):
     """A child has ended, or was ended because it did not get ready."""
 
-    def __init__(self, did: str, child: Child) -> None:
+    def __init__(self, did: str, child: ChildProcess) -> None:
         super().__init__(did)
         self.did, self.child = did, child
 
@@ -86,7 +86,7 @@ class Supervisor:
         self._parts = {part.name: part for part in parts}
         self._levels = _levels(parts)
         self._children = Children(logs)
-        self._running: dict[str, Child] = {}
+        self._running: dict[str, ChildProcess] = {}
         self._watches: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None]
         self._progress: Progress = progress or (lambda name, state, seconds: None)
@@ -149,7 +149,7 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(everything, *tasks, return_exceptions=True)
 
-    async def _start(self, part: Part) -> Child:
+    async def _start(self, part: Part) -> ChildProcess:
         """Start the part's process and wait until it is ready.
 
         Raises `_Died` if it does not get there, `PartFailed` if there is nothing to run, or what `before` raised.
@@ -169,7 +169,7 @@ class Supervisor:
             await asyncio.sleep(POLL_S)
         return child
 
-    async def _watch(self, part: Part, child: Child) -> None:
+    async def _watch(self, part: Part, child: ChildProcess) -> None:
         """Restart the part each time it dies, until it has died too often. A restart that fails is one more death."""
         deaths, backoff = 0, Backoff()
         while True:
@@ -250,7 +250,7 @@ def _ended(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
 
 
-def _report(part: Part, did: str, child: Child) -> str:
+def _report(part: Part, did: str, child: ChildProcess) -> str:
     at = f" at {part.address}" if part.address else ""
     remedy = f" {part.remedy}" if part.remedy else ""
     return f"{part.name}{at} {did}.{remedy} Its log is {child.log}; it ends with:\n{child.tail() or '(nothing)'}"

@@ -13,7 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from alto_streams.errors import PartDown, TopicsError
-from alto_streams.log.topics_file import Difference, FoundTopic, TopicSpec, differences
+from alto_streams.log.topics_file import FoundTopic, TopicDifference, TopicSpec, differences
 from alto_streams.parts import bootstrap_servers, redacted
 
 REQUEST_S = 30.0
@@ -26,7 +26,7 @@ class Applied:
     """What `apply` did: the topics it made, and the settings of older ones that differ (it leaves them as they are)."""
 
     created: list[str]
-    differing: list[Difference]
+    differing: list[TopicDifference]
 
 
 async def apply(broker: str, specs: Sequence[TopicSpec], replication: int = 1) -> Applied:
@@ -54,7 +54,7 @@ async def apply(broker: str, specs: Sequence[TopicSpec], replication: int = 1) -
         return Applied(created, differences(specs, found))
 
 
-async def check(broker: str, specs: Sequence[TopicSpec]) -> list[Difference]:
+async def check(broker: str, specs: Sequence[TopicSpec]) -> list[TopicDifference]:
     """In what the broker's topics are not as wanted; empty if all is well. Changes nothing.
 
     Raises:

@@ -111,7 +111,7 @@ class FoundTopic:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TopicDifference:
     """One thing in which a broker's topic is not as wanted; `found` is None where the topic is missing."""
 
     topic: str
@@ -205,14 +205,14 @@ def to_yaml(specs: Iterable[TopicSpec]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def differences(wanted: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -> list[Difference]:
+def differences(wanted: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -> list[TopicDifference]:
     """In what a broker's topics are not as wanted. Settings that the broker does not tell are not compared."""
     result = []
     for spec in wanted:
         topic = found.get(spec.name)
         if topic is None:
             wish = f"{spec.partitions} partitions"
-            result.append(Difference(spec.name, "the topic", None, wish, "run `alto-streams topics apply`"))
+            result.append(TopicDifference(spec.name, "the topic", None, wish, "run `alto-streams topics apply`"))
             continue
         if topic.partitions != spec.partitions:
             remedy = (
@@ -220,12 +220,14 @@ def differences(wanted: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) ->
                 f"{topic.partitions} in a topics file (ALTO_TOPICS_FILE), or drain the pipeline, delete its topics and "
                 "apply anew"
             )
-            result.append(Difference(spec.name, "partition count", str(topic.partitions), str(spec.partitions), remedy))
+            result.append(
+                TopicDifference(spec.name, "partition count", str(topic.partitions), str(spec.partitions), remedy)
+            )
         for key, value in spec.config().items():
             have = topic.config.get(key)
             if have is not None and have != value:
                 remedy = f"set it with `kafka-configs --alter --topic {spec.name} --add-config {key}={value}`"
-                result.append(Difference(spec.name, key, have, value, remedy))
+                result.append(TopicDifference(spec.name, key, have, value, remedy))
     return result
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from alto_streams.errors import CallRejected, EngineUnavailable
-from alto_streams.models.protocol import CountsTokens, Engine, Piece, Recording, TellsLoad
+from alto_streams.models.protocol import CountsTokens, Engine, Piece, PlaysRecording, TellsLoad
 from alto_streams.wire.records import Call, Message
 
 REACH_S, LOAD_S, TRY_S = 15.0, 600.0, 60.0  # an engine of this process loads its weights first
@@ -59,7 +59,7 @@ async def check_engine(engine: Engine, *, loads: bool = False) -> AsyncIterator[
     yield reached
     if reached.outcome != "ok":
         return
-    if isinstance(engine, Recording):
+    if isinstance(engine, PlaysRecording):
         yield Finding("stream", "lacks", 0.0, "a recording says what it has recorded, and nothing else: not tried")
         return
     for name, action in TRIES.items():

@@ -133,7 +133,7 @@ class CountsTokens(Protocol):
 
 
 @runtime_checkable
-class Recording(Protocol):
+class PlaysRecording(Protocol):
     """An engine that plays a recording: it can do nothing but that, and its clock costs processor time of its own."""
 
     @property

@@ -10,7 +10,7 @@ from typing import Literal
 
 from alto_streams.errors import CallRejected, EngineUnavailable
 from alto_streams.models.protocol import Capabilities, Piece, Usage
-from alto_streams.models.simulated import Batch, Job, Progress, RealTime, Timing, token_count
+from alto_streams.models.simulated import Job, RealTime, RunningBatch, Step, Timing, token_count
 from alto_streams.wire.records import Call
 from alto_streams.wire.resume import finished
 
@@ -54,7 +54,7 @@ class ScriptedEngine:
         self._script = script
         self._name = name
         self._lengths = lengths
-        self._clock = RealTime(Batch(timing)) if timing is not None else None
+        self._clock = RealTime(RunningBatch(timing)) if timing is not None else None
         self._slots = timing.max_running if timing is not None else slots
         self._closed = False
 
@@ -112,7 +112,7 @@ class ScriptedEngine:
             return
         job = Job(prompt_class, prefix=fixed, own=own, output=max(1, len(parts)))
         told, known = 0, object()
-        progress: asyncio.Queue[Progress] = asyncio.Queue()
+        progress: asyncio.Queue[Step] = asyncio.Queue()
         self._clock.submit(known, job, progress.put_nowait, _line_ends(parts) if by_line else ())
         try:
             while True:

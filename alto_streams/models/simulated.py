@@ -49,7 +49,7 @@ class Job:
     output: int
 
 
-class Progress(msgspec.Struct, frozen=True, gc=False):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """A call has `done` tokens; `last` when it is finished. `cached`: tokens of its prompt that the cache spared."""
 
     key: Hashable
@@ -70,7 +70,7 @@ class _Running:
     marks: Iterator[int] | None
 
 
-class Batch:
+class RunningBatch:
     """Which calls wait and run on one engine. Pure: the caller lets `begin()` seconds pass, then calls `finish()`."""
 
     def __init__(self, timing: Timing = Timing()) -> None:
@@ -127,7 +127,7 @@ class Batch:
         self._stepping = True
         return timing.base_s + timing.running_s * running + timing.prefill_s * prefilled
 
-    def finish(self) -> list[Progress]:
+    def finish(self) -> list[Step]:
         """End the step: one token for each running call; those with all their tokens leave. In order of admission."""
         if not self._stepping:
             raise RuntimeError("begin() a step first")
@@ -144,7 +144,7 @@ class Batch:
         for call in told:
             done = steps - call.since
             last = done >= call.job.output
-            progress.append(Progress(call.key, done, last, call.cached))
+            progress.append(Step(call.key, done, last, call.cached))
             if call.marks is None:
                 ended = ended or last
             elif not last:
@@ -187,13 +187,13 @@ class RealTime:
     `cpu_s`: processor time of the steps themselves.
     """
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: RunningBatch) -> None:
         self._batch = batch
-        self._listeners: dict[Hashable, Callable[[Progress], None]] = {}
+        self._listeners: dict[Hashable, Callable[[Step], None]] = {}
         self._task: asyncio.Task[None] | None = None
         self.cpu_s = 0.0
 
-    def submit(self, key: Hashable, job: Job, listener: Callable[[Progress], None], marks: Sequence[int] = ()) -> None:
+    def submit(self, key: Hashable, job: Job, listener: Callable[[Step], None], marks: Sequence[int] = ()) -> None:
         """Run a call; the listener hears of each token, or of its `marks`, within the event loop."""
         self._listeners[key] = listener
         self._batch.submit(key, job, marks=marks)

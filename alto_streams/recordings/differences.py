@@ -12,7 +12,7 @@ from alto_streams.recordings.results import Ran
 from alto_streams.wire.records import Raw
 
 
-class Told(NamedTuple):
+class RequestResult(NamedTuple):
     """What is known of one request of a run. `result`: None where only its hash is known."""
 
     status: str
@@ -22,7 +22,7 @@ class Told(NamedTuple):
     ttft_s: float | None = None
 
 
-class Difference(NamedTuple):
+class RequestDifference(NamedTuple):
     """One request in one respect. `what`: `status`, `result`, `latency`, or `missing` in one of them."""
 
     request: str
@@ -33,40 +33,42 @@ class Difference(NamedTuple):
         return f"{self.request}  {self.what:<8}  {self.detail}".rstrip()
 
 
-def of_run(ran: list[Ran]) -> dict[str, Told]:
+def of_run(ran: list[Ran]) -> dict[str, RequestResult]:
     """Each request of a results file."""
-    return {each.id: Told(each.status, hash_of(each.result), each.result, each.done_s, each.ttft_s) for each in ran}
+    return {
+        each.id: RequestResult(each.status, hash_of(each.result), each.result, each.done_s, each.ttft_s) for each in ran
+    }
 
 
-def of_recording(recording: Recording) -> dict[str, Told]:
+def of_recording(recording: Recording) -> dict[str, RequestResult]:
     """Each request of a recording that says what became of it; of the others nothing is known."""
     known = ((each.id, each.became) for each in recording.requests)
     return {
-        name: Told(became.status, became.result_hash, None, became.done_s)
+        name: RequestResult(became.status, became.result_hash, None, became.done_s)
         for name, became in known
         if became is not None
     }
 
 
 def differences(
-    first: Mapping[str, Told], second: Mapping[str, Told], tolerance: float | None = None
-) -> Iterator[Difference]:
+    first: Mapping[str, RequestResult], second: Mapping[str, RequestResult], tolerance: float | None = None
+) -> Iterator[RequestDifference]:
     """What differs, in the order of the first run. `tolerance`: the share by which latencies may differ; None: any."""
     for request, a in first.items():
         b = second.get(request)
         if b is None:
-            yield Difference(request, "missing", "in the second")
+            yield RequestDifference(request, "missing", "in the second")
             continue
         if a.status != b.status:
-            yield Difference(request, "status", f"{a.status} -> {b.status}")
+            yield RequestDifference(request, "status", f"{a.status} -> {b.status}")
         elif a.result_hash != b.result_hash:
-            yield Difference(request, "result", _place(a.result, b.result))
+            yield RequestDifference(request, "result", _place(a.result, b.result))
         if tolerance is not None and a.done_s and b.done_s and abs(b.done_s - a.done_s) > tolerance * a.done_s:
             change = (b.done_s - a.done_s) / a.done_s
-            yield Difference(request, "latency", f"{a.done_s:.3f} s -> {b.done_s:.3f} s ({change:+.0%})")
+            yield RequestDifference(request, "latency", f"{a.done_s:.3f} s -> {b.done_s:.3f} s ({change:+.0%})")
     for request in second:
         if request not in first:
-            yield Difference(request, "missing", "in the first")
+            yield RequestDifference(request, "missing", "in the first")
 
 
 def _place(a: Raw | None, b: Raw | None) -> str:

@@ -17,7 +17,7 @@ NOTHING = 1e-6  # tokens/s of all classes; from less than that nothing can be le
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class BalanceProblem:
     """Demands and speeds by index. `demand`: work, about 1.0 in all. `speed`: their mean is 1.0.
 
     `reread`: the work that it were to read the prefix for every call. `most_owners`: as many as there are partitions.
@@ -50,7 +50,7 @@ def problem(
     prefix: Mapping[str, float],
     rates: Mapping[str, float],
     limit: int | None,
-) -> Problem:
+) -> BalanceProblem:
     """Classes are those with partitions; one without demand gets a little, so that it is somewhere."""
     classes = sorted(name for name, count in partitions.items() if count > 0)
     workers = sorted(speeds)
@@ -59,7 +59,7 @@ def problem(
     if total < NOTHING:
         known, total = [1.0] * len(known), 1.0
     mean = sum(speeds.values()) / len(speeds)
-    return Problem(
+    return BalanceProblem(
         classes=classes,
         workers=workers,
         demand=[max(each / total, 1e-3) for each in known],
@@ -71,7 +71,7 @@ def problem(
 
 
 def spread(
-    given: Problem, owners: Sequence[Sequence[int]], rounds: int = 12
+    given: BalanceProblem, owners: Sequence[Sequence[int]], rounds: int = 12
 ) -> tuple[list[dict[int, float]], list[float]]:
     """Each class's shares by worker (their sum is 1), and each worker's load, re-reading included.
 

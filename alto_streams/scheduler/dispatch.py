@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from alto_streams.scheduler.loads import Fleet, Ledger, Worker
 from alto_streams.scheduler.placing import Ask, Placed, in_turn
-from alto_streams.scheduler.policies import Choice, Cost, Owner, Policy, Question
+from alto_streams.scheduler.policies import Candidates, Choice, Cost, Owner, Policy
 from alto_streams.scheduler.slack import latest_start
 from alto_streams.wire.plans import Candidate, ClassForecast, Forecast, Load, Plan, Receipt
 from alto_streams.wire.records import Call
@@ -97,7 +97,7 @@ class Dispatcher:
             self._own(lane)
         cost = _cost(lane, ask.call, ask.written)
         choice = self.policy.choose(
-            Question(
+            Candidates(
                 lane.prompt_class,
                 ask.request,
                 ask.path,

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from alto_streams.scheduler.balance import Problem, problem, spread
+from alto_streams.scheduler.balance import BalanceProblem, problem, spread
 from alto_streams.scheduler.partitions import allot, assign, moves, unplanned
 from alto_streams.wire.plans import Plan
 
@@ -89,7 +89,7 @@ def predicted(
     return _busy(given, spread(given, _graph(given, plan))[1])
 
 
-def _graph(given: Problem, plan: Plan) -> Graph:
+def _graph(given: BalanceProblem, plan: Plan) -> Graph:
     """Who shares each class by this plan; where they have all gone, the fastest worker."""
     index = {worker: i for i, worker in enumerate(given.workers)}
     fastest = max(range(len(given.workers)), key=lambda w: given.speed[w])
@@ -100,7 +100,7 @@ def _graph(given: Problem, plan: Plan) -> Graph:
     return tuple(found)
 
 
-def _start(given: Problem, least: int) -> Graph:
+def _start(given: BalanceProblem, least: int) -> Graph:
     """A first assignment: each class at `least` workers at least, the others' places to the classes with most work.
 
     The largest parts first, each to the worker with most room.
@@ -134,7 +134,7 @@ def _start(given: Problem, least: int) -> Graph:
 class _Search:
     """Improves an assignment step by step, as long as a step helps, and a bounded number of them."""
 
-    def __init__(self, given: Problem, before: Graph | None) -> None:
+    def __init__(self, given: BalanceProblem, before: Graph | None) -> None:
         self._given = given
         self._before = before
         self._costs: dict[Graph, float] = {}
@@ -219,7 +219,7 @@ def _with(graph: Graph, index: int, *, add: int | None = None, drop: int | None 
     return (*graph[:index], kept, *graph[index + 1 :])
 
 
-def _solution(given: Problem, graph: Graph, partitions: Mapping[str, int], current: Plan | None) -> Solution:
+def _solution(given: BalanceProblem, graph: Graph, partitions: Mapping[str, int], current: Plan | None) -> Solution:
     shares, load = spread(given, graph)
     owners, weights = {}, {}
     before = current.owners if current is not None else unplanned(partitions, given.workers)
@@ -236,6 +236,6 @@ def _solution(given: Problem, graph: Graph, partitions: Mapping[str, int], curre
     return Solution(owners, weights, busy, max(busy.values()), moves(owners, before))
 
 
-def _busy(given: Problem, load: Sequence[float]) -> dict[str, float]:
+def _busy(given: BalanceProblem, load: Sequence[float]) -> dict[str, float]:
     mean = sum(load) / sum(given.speed) or 1.0
     return {w: load[i] / given.speed[i] / mean for i, w in enumerate(given.workers)}

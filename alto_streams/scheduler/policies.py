@@ -42,7 +42,7 @@ class Cost(NamedTuple):
         return self.output + PREFILL * (max(0.0, self.prompt - self.prefix) if warm else self.prompt)
 
 
-class Question(NamedTuple):
+class Candidates(NamedTuple):
     """Where does this call go? `owners`: of its class, never none; `shares`: those to whom the plan gives a weight.
 
     `live`: whether the owners' live load is known; `planned`: whether there is a plan for the class. `busy`: the mean
@@ -83,7 +83,7 @@ class Policy(Protocol):
     name: str
     blind: bool
 
-    def choose(self, question: Question) -> Choice: ...
+    def choose(self, question: Candidates) -> Choice: ...
 
 
 class RoundRobin:
@@ -91,7 +91,7 @@ class RoundRobin:
 
     name, blind = "round_robin", True
 
-    def choose(self, question: Question) -> Choice:
+    def choose(self, question: Candidates) -> Choice:
         return Choice("turn", partition=next(question.turn))
 
 
@@ -100,7 +100,7 @@ class Hash:
 
     name, blind = "hash", True
 
-    def choose(self, question: Question) -> Choice:
+    def choose(self, question: Candidates) -> Choice:
         key = f"{question.request}\0{question.path}".encode()
         return Choice("hash", partition=zlib.crc32(key) % question.partitions)
 
@@ -110,7 +110,7 @@ class LeastRequests:
 
     name, blind = "least_requests", False
 
-    def choose(self, question: Question) -> Choice:
+    def choose(self, question: Candidates) -> Choice:
         owner = _fewest(question.owners, question.rng)
         return Choice("least" if len(question.owners) > 1 else "only", owner, looked=(owner,))
 
@@ -120,7 +120,7 @@ class PowerOfTwo:
 
     name, blind = "power_of_two", False
 
-    def choose(self, question: Question) -> Choice:
+    def choose(self, question: Candidates) -> Choice:
         if len(question.owners) == 1:
             return Choice("only", question.owners[0], looked=question.owners)
         one, two = question.rng.sample(question.owners, 2)
@@ -132,7 +132,7 @@ class Prefix:
 
     name, blind = "prefix", False
 
-    def choose(self, question: Question) -> Choice:
+    def choose(self, question: Candidates) -> Choice:
         warm = [owner for owner in question.owners if question.is_warm(owner)]
         owner = _fewest(warm or question.owners, question.rng)
         reason = "only" if len(question.owners) == 1 else "warm" if warm else "cold"
@@ -151,7 +151,7 @@ class PromptAware:
     def __init__(self, slack: float = SLACK) -> None:
         self._slack = slack
 
-    def choose(self, question: Question) -> Choice:
+    def choose(self, question: Candidates) -> Choice:
         if not (question.live or question.planned):
             return Choice("turn", partition=next(question.turn))
         if len(question.owners) == 1:
@@ -222,7 +222,7 @@ def _draw(owners: Sequence[Owner], total: float, without: Owner | None, rng: ran
     return last
 
 
-def _cheapest(question: Question, owners: Sequence[Owner]) -> tuple[Owner, float]:
+def _cheapest(question: Candidates, owners: Sequence[Owner]) -> tuple[Owner, float]:
     """The owner with the least work once it has the call, over its speed, and this cost; the first of several.
 
     A cold prefix holds up every call that runs beside it.

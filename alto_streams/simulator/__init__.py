@@ -2,7 +2,7 @@
 
 from alto_streams.simulator.run import simulate as simulate
 from alto_streams.simulator.virtual import SimulationError as SimulationError
-from alto_streams.simulator.words import Outcome as Outcome
+from alto_streams.simulator.words import Observer as Observer
+from alto_streams.simulator.words import SimulatedOutcome as SimulatedOutcome
 from alto_streams.simulator.words import SimulatedRequest as SimulatedRequest
 from alto_streams.simulator.words import SimulatedSystem as SimulatedSystem
-from alto_streams.simulator.words import Watch as Watch

@@ -8,7 +8,7 @@ import msgspec
 
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.simulator.clock import Clock
-from alto_streams.simulator.words import Outcome, SimulatedRequest
+from alto_streams.simulator.words import SimulatedOutcome, SimulatedRequest
 from alto_streams.wire.records import Event, EventKind, Raw, Status, decoder
 
 _decode = decoder(Event)
@@ -35,7 +35,7 @@ class Clients:
         self._items = result_stage(pipeline)
         self._open: dict[str, _Seen] = {}
         self._read_done = decoder(_Done)
-        self.done: deque[Outcome] = deque()
+        self.done: deque[SimulatedOutcome] = deque()
 
     def expect(self, request: str, sent: SimulatedRequest) -> None:
         """This request is sent now."""
@@ -64,7 +64,7 @@ class Clients:
             del self._open[event.request]
             done, sent = self._read_done(bytes(event.body)), seen.request
             told = (seen.ttft_s, seen.first_item_s, seen.last_item_s, bytes(done.result), seen.events)
-            self.done.append(Outcome(sent.number, event.request, sent.at_s, done.status, latency_s, *told))
+            self.done.append(SimulatedOutcome(sent.number, event.request, sent.at_s, done.status, latency_s, *told))
 
 
 def result_stage(pipeline: Pipeline) -> str:

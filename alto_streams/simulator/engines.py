@@ -8,31 +8,30 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.agents.lm import tally as lm_tally
-from alto_streams.agents.lm.tally import Held, Tally
+from alto_streams.agents.lm.tally import Held, RunTally, Tally
 from alto_streams.errors import CallRejected
 from alto_streams.models.protocol import Usage
-from alto_streams.models.simulated import Batch
+from alto_streams.models.simulated import RunningBatch
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank
 from alto_streams.simulator.clock import Clock, Logs
-from alto_streams.simulator.runs import Run, Text, Writer
-from alto_streams.simulator.words import MODEL, SimulatedSystem, Watch
+from alto_streams.simulator.runs import SimulatedRun, Text, Writer
+from alto_streams.simulator.words import MODEL, Observer, SimulatedSystem
 from alto_streams.wire.plans import EngineReport, Load
 from alto_streams.wire.records import End, Status, Work
 
 LOOK_S = 1.0  # how often a worker looks at the clock
 
 
-class Item(msgspec.Struct, eq=False):
+class QueuedWork(msgspec.Struct, eq=False):
     """A work item at a worker. `held`, `counted`: by its tally, once it is there, and while it runs."""
 
     work: Work
     prompt_class: str
     partition: int
     at_ms: int
-    run: Run | None = None
+    run: SimulatedRun | None = None
     held: Held | None = None
-    counted: lm_tally.Run | None = None
+    counted: RunTally | None = None
     is_over: bool = False
 
     @property
@@ -46,7 +45,7 @@ class Item(msgspec.Struct, eq=False):
         return self.work.receipt.latest_ms if self.work.receipt else None
 
 
-class Worker:
+class SimulatedWorker:
     """Takes work items of the partitions that it owns. `shed` is told of a request that cannot end in time."""
 
     def __init__(
@@ -56,27 +55,27 @@ class Worker:
         logs: Logs,
         system: SimulatedSystem,
         writer: Writer,
-        watch: Watch,
+        watch: Observer,
         shed: Callable[[str], object],
     ) -> None:
         speed = system.speeds[number] if number < len(system.speeds) else 1.0
         self.name, self._timing = f"engine-{number}", system.timing.at_speed(speed)
         self._clock, self._logs, self._writer, self._watch, self._shed = clock, logs, writer, watch, shed
-        self._batch = Batch(self._timing)
+        self._batch = RunningBatch(self._timing)
         self._tally = Tally(lambda: clock.now_s)
-        self._waiting: list[tuple[float, int, Item]] = []
-        self._held: dict[str, dict[tuple[str, str], Item]] = {}
+        self._waiting: list[tuple[float, int, QueuedWork]] = []
+        self._held: dict[str, dict[tuple[str, str], QueuedWork]] = {}
         self._order = self._begun = 0
         self._looked_s = 0.0
         self._stepping = False
         self.is_paused = self.is_lost = False
 
     @property
-    def held(self) -> list[Item]:
+    def held(self) -> list[QueuedWork]:
         """All that it has not finished, in the order in which it came."""
         return [item for items in self._held.values() for item in items.values()]
 
-    def take(self, item: Item) -> None:
+    def take(self, item: QueuedWork) -> None:
         """A work item has come. One that it has already, or a newer attempt of, is dropped."""
         known = self._held.get(item.work.request, {}).get(item.key)
         if known is not None:
@@ -88,13 +87,13 @@ class Worker:
         self._queue(item)
         self.wake()
 
-    def drop(self, item: Item) -> None:
+    def drop(self, item: QueuedWork) -> None:
         """It is over, or another worker's now."""
         if item.run is not None:
             self._batch.abort(item)
         self._forget(item)
 
-    def over(self, request: str, covers: Callable[[Item], bool]) -> None:
+    def over(self, request: str, covers: Callable[[QueuedWork], bool]) -> None:
         """These work items of a request are over: whatever runs of them is aborted."""
         for item in list(self._held.get(request, {}).values()):
             if covers(item):
@@ -114,11 +113,11 @@ class Worker:
         """What it saw since the last report."""
         return self._tally.report(MODEL, self.name, self.name, self._clock.now_ms, self._timing.max_running)
 
-    def _queue(self, item: Item) -> None:
+    def _queue(self, item: QueuedWork) -> None:
         self._order += 1
         heapq.heappush(self._waiting, (self._rank(item), self._order, item))
 
-    def _rank(self, item: Item) -> float:
+    def _rank(self, item: QueuedWork) -> float:
         return rank(item.latest_ms, item.at_ms, self._clock.now_ms)
 
     def _fill(self) -> None:
@@ -141,7 +140,7 @@ class Worker:
             else:
                 self._begin(item)
 
-    def _begin(self, item: Item) -> None:
+    def _begin(self, item: QueuedWork) -> None:
         self._begun += 1
         name = f"{self.name}-run-{self._begun}"
         try:
@@ -149,9 +148,9 @@ class Worker:
         except CallRejected as error:
             self._forget(item)
             refused = End(Status.FAILED, "rejected", error.cause)
-            Run(item.work, name, None, Text([], "", []), self._clock, self._logs).finish(refused)
+            SimulatedRun(item.work, name, None, Text([], "", []), self._clock, self._logs).finish(refused)
             return
-        item.run = Run(item.work, name, job, text, self._clock, self._logs)
+        item.run = SimulatedRun(item.work, name, job, text, self._clock, self._logs)
         item.counted = self._tally.begin(item.prompt_class)
         self._batch.submit(item, job, marks=text.marks)
 
@@ -184,14 +183,14 @@ class Worker:
         # What follows from these tokens at this very moment is in time for the next step.
         self._clock.at(self._clock.now_s, self._step, last=True)
 
-    def _ended(self, item: Item, cached: int) -> None:
+    def _ended(self, item: QueuedWork, cached: int) -> None:
         run, counted = item.run, item.counted
         if run is None or run.job is None or counted is None:
             return
         self._tally.ended(counted, Usage(run.job.prefix + run.job.own, run.output, cached))
         self._watch.ended(self._clock.now_s, self.name, item.prompt_class, run.job.prefix, cached)
 
-    def _forget(self, item: Item) -> None:
+    def _forget(self, item: QueuedWork) -> None:
         items = self._held[item.work.request]
         del items[item.key]
         if not items:

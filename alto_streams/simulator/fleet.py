@@ -7,9 +7,9 @@ from itertools import cycle
 
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.simulator.clock import Clock, Logs, Reader
-from alto_streams.simulator.engines import Item, Worker
+from alto_streams.simulator.engines import QueuedWork, SimulatedWorker
 from alto_streams.simulator.runs import Writer
-from alto_streams.simulator.words import SimulatedSystem, Watch
+from alto_streams.simulator.words import Observer, SimulatedSystem
 from alto_streams.wire import topic_names
 from alto_streams.wire.paths import covers
 from alto_streams.wire.plans import Load, Plan
@@ -20,13 +20,15 @@ _decode_work = decoder(WorkItem)
 _decode_control: Callable[[bytes], ControlRecord] = decoder(ControlRecord)  # type: ignore[arg-type]
 
 
-class Fleet:
+class SimulatedFleet:
     """Hands work items to the owners of their partitions. At first every worker owns some of each prompt class."""
 
-    def __init__(self, clock: Clock, logs: Logs, pipeline: Pipeline, system: SimulatedSystem, watch: Watch) -> None:
+    def __init__(self, clock: Clock, logs: Logs, pipeline: Pipeline, system: SimulatedSystem, watch: Observer) -> None:
         self._clock, self._logs, self._pipeline, self._system = clock, logs, pipeline, system
         writer = Writer(system)
-        self.workers = [Worker(n, clock, logs, system, writer, watch, self._shed) for n in range(system.engines)]
+        self.workers = [
+            SimulatedWorker(n, clock, logs, system, writer, watch, self._shed) for n in range(system.engines)
+        ]
         self._numbers = {worker.name: number for number, worker in enumerate(self.workers)}
         stages = [name for names in pipeline.models().values() for name in names]
         self.partitions = {f"{pipeline.name}.{name}": system.partitions for name in stages}
@@ -42,7 +44,7 @@ class Fleet:
             clock.at(at_s, self._lose, number)
 
     @property
-    def alive(self) -> list[Worker]:
+    def alive(self) -> list[SimulatedWorker]:
         """All that can still speak."""
         return [worker for worker in self.workers if not worker.is_lost]
 
@@ -62,7 +64,7 @@ class Fleet:
             work = _decode_work(value)
             if any(_is_of(scope, work) for scope in self._cancelled.get(work.request, ())):
                 return
-            self.workers[owners[partition]].take(Item(work, prompt_class, partition, at_ms))
+            self.workers[owners[partition]].take(QueuedWork(work, prompt_class, partition, at_ms))
 
         return take
 
@@ -114,7 +116,7 @@ class Fleet:
                 if item.run is None or worker.is_lost:
                     worker.drop(item)
                 # What runs already runs on: its home hears of two runs of one attempt, and settles it.
-                self.workers[owner].take(Item(item.work, item.prompt_class, item.partition, item.at_ms))
+                self.workers[owner].take(QueuedWork(item.work, item.prompt_class, item.partition, item.at_ms))
         for worker in self.alive:
             worker.is_paused = False
             worker.wake()

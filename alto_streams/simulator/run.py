@@ -10,11 +10,11 @@ from alto_streams.define.topology import REQUEST
 from alto_streams.scheduler.admission import CROWDED, Admission
 from alto_streams.simulator.clients import Clients
 from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
-from alto_streams.simulator.fleet import Fleet
+from alto_streams.simulator.fleet import SimulatedFleet
 from alto_streams.simulator.homes import Home
 from alto_streams.simulator.schedulers import Scheduling
 from alto_streams.simulator.virtual import SimulationError
-from alto_streams.simulator.words import NoWatch, Outcome, SimulatedRequest, SimulatedSystem, Watch
+from alto_streams.simulator.words import NoWatch, Observer, SimulatedOutcome, SimulatedRequest, SimulatedSystem
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Cancel, Context, Raw, Request, Status, decoder, encode
 from alto_streams.wire.request_ids import request_id_at
@@ -27,8 +27,8 @@ def simulate(
     requests: Iterable[SimulatedRequest],
     system: SimulatedSystem,
     seed: int = 1,
-    watch: Watch | None = None,
-) -> Iterator[Outcome]:
+    watch: Observer | None = None,
+) -> Iterator[SimulatedOutcome]:
     """Run requests through a deployment in virtual time; yields each one's outcome as it ends, in that order.
 
     The module `random` is seeded for each call of a map function; the caller finds it as it was. Whatever else such a
@@ -58,12 +58,12 @@ def simulate(
 
 
 class _World:
-    def __init__(self, pipeline: Pipeline, system: SimulatedSystem, seed: int, watch: Watch) -> None:
+    def __init__(self, pipeline: Pipeline, system: SimulatedSystem, seed: int, watch: Observer) -> None:
         self._pipeline, root = pipeline, pipeline.root
         self._clock = clock = Clock()
         self._logs = logs = Logs(clock, system.hop_s)
         self._clients = Clients(pipeline, clock)
-        fleet = Fleet(clock, logs, pipeline, system, watch)
+        fleet = SimulatedFleet(clock, logs, pipeline, system, watch)
         scheduling = Scheduling(clock, fleet, pipeline, system, watch, seed)
         self._homes = [
             Home(pipeline, name, clock, logs, scheduling.placing(name), system, seed) for name in pipeline.stages
@@ -87,7 +87,7 @@ class _World:
             self._clock.at(request.at_s, self._send, name, request)
         self._coming = len(numbers)
 
-    def next_outcome(self) -> Outcome | None:
+    def next_outcome(self) -> SimulatedOutcome | None:
         """Let time pass until the next request has ended; None once all have."""
         done = self._clients.done
         if not self._coming:

@@ -60,7 +60,7 @@ class Writer:
         return text
 
 
-class Run:
+class SimulatedRun:
     """One run of one attempt: what a worker appends to the call's home."""
 
     def __init__(self, work: Work, name: str, job: Job | None, text: Text, clock: Clock, logs: Logs) -> None:

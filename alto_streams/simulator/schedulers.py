@@ -12,8 +12,8 @@ from alto_streams.scheduler.planner import Planner
 from alto_streams.scheduler.policies import PromptAware, policy
 from alto_streams.scheduler.statistics import Statistics
 from alto_streams.simulator.clock import Clock
-from alto_streams.simulator.fleet import Fleet
-from alto_streams.simulator.words import MODEL, SimulatedSystem, Watch
+from alto_streams.simulator.fleet import SimulatedFleet
+from alto_streams.simulator.words import MODEL, Observer, SimulatedSystem
 from alto_streams.wire.plans import EngineReport, Forecast, Load, Plan
 
 TOLD_S = 0.1  # how often a worker tells its load
@@ -27,7 +27,13 @@ class Scheduling:
     """
 
     def __init__(
-        self, clock: Clock, fleet: Fleet, pipeline: Pipeline, system: SimulatedSystem, watch: Watch, seed: int
+        self,
+        clock: Clock,
+        fleet: SimulatedFleet,
+        pipeline: Pipeline,
+        system: SimulatedSystem,
+        watch: Observer,
+        seed: int,
     ) -> None:
         self._clock, self._fleet, self._system, self._watch = clock, fleet, system, watch
         lanes = {name.partition(".")[2]: Lane(name, count) for name, count in fleet.partitions.items()}

@@ -58,7 +58,7 @@ class SimulatedSystem:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SimulatedOutcome:
     """What a client saw of one request. Latencies count from `at_s`, in seconds; None where there was no such event.
 
     `ttft_s`: to the first text, or the first item if that came sooner. `first_item_s`, `last_item_s`: to the items of
@@ -77,7 +77,7 @@ class Outcome:
     events: int
 
 
-class Watch(Protocol):
+class Observer(Protocol):
     """Hears of what clients do not see; times in seconds since the run began."""
 
     def ended(self, at_s: float, worker: str, prompt_class: str, prefix: int, cached: int) -> None:

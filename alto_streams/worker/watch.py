@@ -21,7 +21,7 @@ from typing import Any
 
 from alto_streams.errors import Retryable, Stalled
 from alto_streams.worker.broker_offsets import BrokerOffsets
-from alto_streams.worker.watchdog import Sample, Verdict, Watchdog
+from alto_streams.worker.watchdog import Patience, Sample, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +95,12 @@ class Watch:
         finally:
             await self._offsets.close()
 
-    async def _look(self) -> Verdict:
+    async def _look(self) -> Patience:
         try:
             return self._dog.look(await self._sample())
         except Exception:  # whatever it is: without its watchdog the worker would never be missed
             log.exception("%s: its watchdog could not look at it, and will try again", self._name)
-            return Verdict()
+            return Patience()
 
     async def _sample(self) -> Sample:
         excuse = self._excuse()
@@ -129,7 +129,7 @@ class Watch:
         self._loop.call_soon_threadsafe(answer)
         return awake
 
-    def _tell(self, verdict: Verdict) -> None:
+    def _tell(self, verdict: Patience) -> None:
         if verdict.excused is not None and monotonic() - self._told_at_s >= self._patience_s:
             self._told_at_s = monotonic()
             log.warning("%s makes no progress, and is left alone, for it waits: %s", self._name, verdict.excused)

@@ -28,7 +28,7 @@ class Sample(NamedTuple):
     excuse: str | None = None
 
 
-class Verdict(NamedTuple):
+class Patience(NamedTuple):
     """`stalled`: why the worker has to end. `excused`: what it waits for, though records wait for it."""
 
     stalled: str | None = None
@@ -50,17 +50,17 @@ class Watchdog:
         """How long after a sample the next one is wanted."""
         return self._patience_s / SAMPLES_A_WINDOW
 
-    def look(self, sample: Sample) -> Verdict:
+    def look(self, sample: Sample) -> Patience:
         """What the samples so far say of the worker."""
         last, self._last = self._last, sample
         # Whoever was away for so long saw nothing of what went on: the whole process may have been paused.
         was_away = last is not None and sample.at_s - last.at_s > self._patience_s / 2
         if last is None or was_away or sample.moved != last.moved or not sample.lag:
             self._begin(sample)
-            return Verdict(excused=sample.excuse if sample.lag is None else None)
+            return Patience(excused=sample.excuse if sample.lag is None else None)
         if sample.excuse is not None and sample.is_awake:  # a loop that is blocked waits for nothing
             self._begin(sample)
-            return Verdict(excused=sample.excuse)
+            return Patience(excused=sample.excuse)
         if self._waiting_since_s is None:
             self._waiting_since_s = sample.at_s
             self._base_lag = sample.lag if self._base_lag is None else self._base_lag
@@ -71,8 +71,8 @@ class Watchdog:
         # alone: no more come, none is held, the loop answers.
         is_real = sample.lag > (self._base_lag or 0) or sample.held > 0 or self._is_blocked(sample)
         if for_s < self._patience_s or not is_real:
-            return Verdict()
-        return Verdict(stalled=self._reason(sample, for_s))
+            return Patience()
+        return Patience(stalled=self._reason(sample, for_s))
 
     def _begin(self, sample: Sample) -> None:
         self._base_lag, self._waiting_since_s, self._answered_at_s = sample.lag, None, sample.at_s

@@ -20,7 +20,7 @@ from alto_streams.agents.home.app import stage_app
 from alto_streams.define.loading import load_pipelines
 from alto_streams.errors import NotInLog, PartDown
 from alto_streams.history import letters as letter_log
-from alto_streams.history.letters import LetterId, Stored
+from alto_streams.history.letters import LetterId, StoredLetter
 from alto_streams.history.redrive import Redriven, redrive
 from alto_streams.history.stretches import places, reading, records_of
 from alto_streams.log import topic_admin
@@ -82,8 +82,10 @@ async def until_known(broker: Server, topic: str) -> None:
                 return
 
 
-async def newest(config: Settings, pipeline: str, limit: int = 100, since_ms: int = 0, **fields: str) -> list[Stored]:
-    def wanted(each: Stored) -> bool:
+async def newest(
+    config: Settings, pipeline: str, limit: int = 100, since_ms: int = 0, **fields: str
+) -> list[StoredLetter]:
+    def wanted(each: StoredLetter) -> bool:
         return all(getattr(each.letter, name) == value for name, value in fields.items())
 
     return await letter_log.newest(config, [pipeline], wanted, limit, since_ms)

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from alto_streams.errors import NotInLog
 from alto_streams.history.dispatches import Course, course_of
-from alto_streams.history.plans import Known, known
+from alto_streams.history.plans import SchedulerState, known
 from alto_streams.log.topics_file import load_topics, required_topics, to_yaml
 from alto_streams.settings import Settings
 from alto_streams.wire.codec import encode
@@ -133,7 +133,7 @@ async def test_plans_reports_and_loads_are_read(broker: Server, redis: Server, t
     assert found.without_loads == f"redis at redis://{HOST}:{port}/0: ConnectionError"
 
 
-async def read(config: Settings, model: str) -> Known:
+async def read(config: Settings, model: str) -> SchedulerState:
     return await known(config, [], [model])
 
 

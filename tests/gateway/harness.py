@@ -16,7 +16,7 @@ import httpx
 import msgspec
 from fastapi import FastAPI
 
-from alto_streams.agents.egress.publisher import Record
+from alto_streams.agents.egress.publisher import PublishedEvent
 from alto_streams.errors import PartDown
 from alto_streams.gateway import PipelineInfo, create_gateway
 from alto_streams.local import ping
@@ -127,15 +127,15 @@ class Results:
     """One partition of `results` in memory, and what a rebuild reads of it."""
 
     def __init__(self) -> None:
-        self.records: list[Record] = []
+        self.records: list[PublishedEvent] = []
         self.replays: list[tuple[int, int]] = []
 
-    def append(self, *events: Event) -> list[Record]:
-        new = [Record(0, len(self.records) + at, each) for at, each in enumerate(events)]
+    def append(self, *events: Event) -> list[PublishedEvent]:
+        new = [PublishedEvent(0, len(self.records) + at, each) for at, each in enumerate(events)]
         self.records += new
         return new
 
-    async def replay(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+    async def replay(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[PublishedEvent]]:
         self.replays.append((start, stop))
         for at in range(start, stop, 7):
             yield self.records[at : min(at + 7, stop)]

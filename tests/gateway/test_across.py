@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
 from alto_streams.agents.egress.agent import Egress
-from alto_streams.agents.egress.publisher import Record
+from alto_streams.agents.egress.publisher import PublishedEvent
 from alto_streams.agents.egress.reread import ResultsReplay
 from alto_streams.client import Client, ClientEvent
 from alto_streams.errors import PartDown, ProblemError
@@ -71,7 +71,7 @@ async def egress_running(broker: Server, redis: Server, start: int | None = None
             while True:
                 polled = await consumer.getmany(timeout_ms=1_000)
                 for records in polled.values():
-                    await egress.publish([Record(0, raw.offset, decode(raw.value)) for raw in records])
+                    await egress.publish([PublishedEvent(0, raw.offset, decode(raw.value)) for raw in records])
 
         task = asyncio.create_task(run())
         try:
@@ -258,7 +258,9 @@ async def test_a_slow_client_costs_only_itself(tansu: Server, redis: Server, tmp
         events = [event(request, number, text="x" * size) for number in range(1_000)]
         async with Redis.from_url(redis.url) as client:
             egress = Egress(client, f"p-{uuid.uuid4().hex}", _nothing, settings_for(redis.url))
-            records = [Record(0, at, each) for at, each in enumerate([*events, event(request, 0, EventKind.DONE)])]
+            records = [
+                PublishedEvent(0, at, each) for at, each in enumerate([*events, event(request, 0, EventKind.DONE)])
+            ]
             await egress.publish(records)
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1_024)
         writer.write(f"GET /v1/requests/{request}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -277,6 +279,6 @@ async def test_a_slow_client_costs_only_itself(tansu: Server, redis: Server, tmp
         gateway.kill()
 
 
-async def _nothing(partition: int, start: int, stop: int) -> AsyncIterator[list[Record]]:
+async def _nothing(partition: int, start: int, stop: int) -> AsyncIterator[list[PublishedEvent]]:
     for _ in ():
         yield []

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from alto_streams.agents.egress.agent import Egress
-from alto_streams.agents.egress.publisher import Record
+from alto_streams.agents.egress.publisher import PublishedEvent
 from alto_streams.wire.records import EventKind
 from alto_streams.wire.redis_keys import events_key, published_key, request_key, seen_key
 from alto_streams.wire.request_ids import new_request_id
@@ -71,17 +71,17 @@ async def test_what_several_partitions_bring_meanwhile_goes_in_one_call(
 ) -> None:
     """One partition misses what is before its records: that holds up none of the others."""
 
-    async def nothing(partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+    async def nothing(partition: int, start: int, stop: int) -> AsyncIterator[Sequence[PublishedEvent]]:
         for none in ():
             yield none
 
     egress = Egress(client, pipeline, nothing, settings_for(redis.url))
-    await egress.publish([Record(8, 0, event(new_request_id(), 0))])  # has the script loaded
+    await egress.publish([PublishedEvent(8, 0, event(new_request_id(), 0))])  # has the script loaded
     before = await calls(client)
     requests = [new_request_id() for _ in range(8)]
     firsts = [2 if at == 3 else 0 for at in range(8)]
     parts = [
-        [Record(at, first + number, event(request, number)) for number in range(10)]
+        [PublishedEvent(at, first + number, event(request, number)) for number in range(10)]
         for at, (first, request) in enumerate(zip(firsts, requests, strict=True))
     ]
     await asyncio.gather(*(egress.publish(part) for part in parts))
@@ -173,7 +173,7 @@ async def test_an_owner_that_comes_back_goes_on_with_a_rebuild_that_was_broken_o
     request = new_request_id()
     records = results.append(*story(request, 300))
 
-    async def breaks_off(partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+    async def breaks_off(partition: int, start: int, stop: int) -> AsyncIterator[Sequence[PublishedEvent]]:
         yield records[start:150]
         raise asyncio.CancelledError
 
@@ -250,7 +250,7 @@ async def test_lost_again_during_the_rebuild(client: Redis, results: Results, re
     records = results.append(*story(request, 30))
     losses = 0
 
-    async def replay(partition: int, start: int, stop: int) -> AsyncIterator[list[Record]]:
+    async def replay(partition: int, start: int, stop: int) -> AsyncIterator[list[PublishedEvent]]:
         nonlocal losses
         for at in range(start, stop, 5):
             if at == 15 and losses == 0:

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 
 from alto_streams.agents.egress.agent import Egress
 from alto_streams.errors import PartDown
-from alto_streams.gateway.live import Live, Told
-from alto_streams.gateway.store import EVENTS_PER_READ, Store, Stored
+from alto_streams.gateway.live import LinkedEvent, Live
+from alto_streams.gateway.store import EVENTS_PER_READ, Store, StoredEvent
 from alto_streams.gateway.tail import HELD_CHARS, Tail
 from alto_streams.wire.redis_keys import entry_id, events_key, offset_of
 from alto_streams.wire.request_ids import new_request_id
@@ -110,10 +110,10 @@ async def test_nothing_is_missed_by_one_whose_connection_breaks(
 class KeptEvents:
     """A store in memory; `reads`: from where each read began."""
 
-    def __init__(self, events: Sequence[Stored]) -> None:
+    def __init__(self, events: Sequence[StoredEvent]) -> None:
         self._events, self.reads = events, list[int]()
 
-    async def read(self, request: str, after: int, count: int = EVENTS_PER_READ) -> list[Stored]:
+    async def read(self, request: str, after: int, count: int = EVENTS_PER_READ) -> list[StoredEvent]:
         self.reads.append(after)
         return [each for each in self._events if each.offset > after][:count]
 
@@ -128,34 +128,34 @@ class Silent:
     async def confirmed(self, request: str) -> None: ...
 
 
-def tail_of(events: Sequence[Stored]) -> tuple[Tail, KeptEvents]:
+def tail_of(events: Sequence[StoredEvent]) -> tuple[Tail, KeptEvents]:
     kept = KeptEvents(events)
     return Tail(kept, Silent(), "r"), kept  # type: ignore[arg-type]
 
 
 async def test_what_does_not_follow_is_read() -> None:
-    events = [Stored(offset, "chunk", "{}") for offset in (3, 5, 9, 11)]
+    events = [StoredEvent(offset, "chunk", "{}") for offset in (3, 5, 9, 11)]
     tail, store = tail_of(events[:2])
     assert await tail.next(-1) == events[:2]
     store._events = events
-    tail.tell(Told(3, events[1]))  # heard already
-    tail.tell(Told(9, events[3]))  # but 9 has not been told
+    tail.tell(LinkedEvent(3, events[1]))  # heard already
+    tail.tell(LinkedEvent(9, events[3]))  # but 9 has not been told
     assert await tail.next(5) == []
     assert await tail.next(5) == events[2:]
-    tail.tell(Told(11, Stored(20, "done", "{}")))
-    assert await tail.next(11) == [Stored(20, "done", "{}")]
+    tail.tell(LinkedEvent(11, StoredEvent(20, "done", "{}")))
+    assert await tail.next(11) == [StoredEvent(20, "done", "{}")]
     assert store.reads == [-1, 5]
 
 
 async def test_little_is_held_for_a_client_that_does_not_come() -> None:
-    events = [Stored(offset, "chunk", "x" * 1_000) for offset in range(1_000)]
+    events = [StoredEvent(offset, "chunk", "x" * 1_000) for offset in range(1_000)]
     tail, store = tail_of(events)
     store._events = events[:1]
     assert await tail.next(-1) == events[:1]
     held = 0
     store._events = events
     for before, each in enumerate(events[1:]):
-        tail.tell(Told(before, each))
+        tail.tell(LinkedEvent(before, each))
         held = max(held, len(tail._told))
     assert HELD_CHARS / 1_000 <= held <= HELD_CHARS / 1_000 + 1
     assert not tail._told

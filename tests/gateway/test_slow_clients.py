@@ -12,10 +12,11 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from alto_streams.agents.egress.agent import Egress, Record
+from alto_streams.agents.egress.agent import Egress
+from alto_streams.agents.egress.publisher import PublishedEvent
 from alto_streams.client import Client
 from alto_streams.gateway import app
-from alto_streams.gateway.store import CHARS_PER_READ, EVENTS_PER_READ, FIRST_READ, Portion, Stored
+from alto_streams.gateway.store import CHARS_PER_READ, EVENTS_PER_READ, FIRST_READ, Portion, StoredEvent
 from alto_streams.wire.records import EventKind
 from alto_streams.wire.request_ids import new_request_id
 from alto_streams.worker.tcp_ports import free_ports
@@ -29,8 +30,8 @@ HEARD, MEMORY = "alto_gateway_events_total", "process_resident_memory_bytes"
 IN_FLIGHT = 2 * RECEIVE_BYTES + 4 * app.UNSENT_BYTES
 
 
-def stored(sizes: list[int]) -> list[Stored]:
-    return [Stored(offset, "chunk", "x" * size) for offset, size in enumerate(sizes)]
+def stored(sizes: list[int]) -> list[StoredEvent]:
+    return [StoredEvent(offset, "chunk", "x" * size) for offset, size in enumerate(sizes)]
 
 
 def test_small_events_are_read_in_ever_larger_portions() -> None:
@@ -63,7 +64,7 @@ def gateway(redis: Server, tmp_path: Path) -> Iterator[GatewayProcess]:
         process.kill()
 
 
-async def _nothing(partition: int, start: int, stop: int) -> AsyncIterator[list[Record]]:
+async def _nothing(partition: int, start: int, stop: int) -> AsyncIterator[list[PublishedEvent]]:
     return
     yield
 
@@ -89,7 +90,7 @@ async def test_clients_that_take_nothing_cost_a_bounded_memory(redis: Server, ga
         egress = Egress(client, f"p-{uuid.uuid4().hex}", _nothing, settings_for(redis.url))
         events = [event(request, number, text="x" * EVENT_CHARS) for number in range(EVENTS)]
         done = event(request, 0, EventKind.DONE)
-        await egress.publish([Record(0, at, each) for at, each in enumerate([*events, done])])
+        await egress.publish([PublishedEvent(0, at, each) for at, each in enumerate([*events, done])])
     async with httpx.AsyncClient(base_url=gateway.url, timeout=LATE_S) as http, Client([gateway.url]) as other:
         assert len([each async for each in other.events(request)]) == EVENTS + 1  # warm
         before, heard = await figure(http, MEMORY), await figure(http, HEARD)

@@ -12,7 +12,7 @@ from alto_streams.cli import run_command
 from alto_streams.cli.dead_letters import fields, table, told
 from alto_streams.cli.log_reading import since_of
 from alto_streams.errors import ConfigError
-from alto_streams.history.letters import LetterId, Stored
+from alto_streams.history.letters import LetterId, StoredLetter
 from alto_streams.history.redrive import Redriven
 from alto_streams.wire.records import DeadLetter
 from alto_streams.wire.request_ids import new_request_id
@@ -21,10 +21,10 @@ REQUEST = new_request_id()
 AT_MS = 1_900_000_000_123  # 2030-03-17T17:46:40.123Z
 
 
-def stored(offset: int, **changes: Any) -> Stored:
+def stored(offset: int, **changes: Any) -> StoredLetter:
     given: dict[str, Any] = {"cause": "malformed path", "stage": "claims", "request": REQUEST, "path": "0/1"}
     given |= {"topic": "chunks.factcheck.claims", "partition": 3, "offset": 41} | changes
-    return Stored(LetterId("factcheck", 0, offset), AT_MS, DeadLetter(**given), 120)
+    return StoredLetter(LetterId("factcheck", 0, offset), AT_MS, DeadLetter(**given), 120)
 
 
 def test_an_id_is_read_as_it_is_printed() -> None:

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from alto_streams.models.simulated import Batch, Job, Progress, RealTime, Timing, token_count
+from alto_streams.models.simulated import Job, RealTime, RunningBatch, Step, Timing, token_count
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "limit_sim.py"
 CLASSES = {"answer": 40, "claims": 580, "queries": 300, "verdict": 340}
@@ -31,7 +31,7 @@ def arrivals(seed: int, rate: float) -> list[Arrival]:
 
 def virtual(calls: list[Arrival], timing: Timing) -> dict[int, tuple[float, float]]:
     """Each call's time of the first and of the last token."""
-    batch, now, arrived = Batch(timing), 0.0, 0
+    batch, now, arrived = RunningBatch(timing), 0.0, 0
     times: dict[int, tuple[float, float]] = {}
     while len(times) < len(calls) or batch.running:
         if not batch.running and not batch.waiting:
@@ -86,18 +86,18 @@ def test_agrees_with_the_reference_simulation(seed: int, rate: float) -> None:
 
 
 def test_costs_of_a_step() -> None:
-    batch = Batch()
+    batch = RunningBatch()
     batch.submit("a", Job("claims", 580, 20, 2))
     assert batch.begin() == pytest.approx(0.012 + 0.00025 + 0.00009 * 600)
-    assert batch.finish() == [Progress("a", 1, False, 0)]
+    assert batch.finish() == [Step("a", 1, False, 0)]
     batch.submit("b", Job("claims", 580, 20, 1))
     assert batch.begin() == pytest.approx(0.012 + 2 * 0.00025 + 0.00009 * 20)
-    assert batch.finish() == [Progress("a", 2, True, 0), Progress("b", 1, True, 580)]
+    assert batch.finish() == [Step("a", 2, True, 0), Step("b", 1, True, 580)]
     assert batch.begin() is None
 
 
 def test_bounds_of_a_batch() -> None:
-    batch = Batch(Timing(max_running=3, max_prefill=100))
+    batch = RunningBatch(Timing(max_running=3, max_prefill=100))
     for number in range(5):
         batch.submit(number, Job("answer", 0, 60, 1), priority=-number)
     batch.begin()
@@ -106,7 +106,7 @@ def test_bounds_of_a_batch() -> None:
 
 
 def test_a_small_cache_forgets_the_least_recent_class() -> None:
-    batch = Batch(Timing(prefixes=2))
+    batch = RunningBatch(Timing(prefixes=2))
     cached = []
     for name in ("a", "b", "a", "c", "a", "b"):
         batch.submit(name, Job(name, 100, 1, 1))
@@ -116,7 +116,7 @@ def test_a_small_cache_forgets_the_least_recent_class() -> None:
 
 
 def test_an_aborted_call_leaves_the_batch_at_once() -> None:
-    batch = Batch(Timing(max_running=1))
+    batch = RunningBatch(Timing(max_running=1))
     for key in ("a", "b", "c"):
         batch.submit(key, Job("answer", 0, 1, 5))
     batch.begin()
@@ -128,7 +128,7 @@ def test_an_aborted_call_leaves_the_batch_at_once() -> None:
 
 
 def test_steps_are_begun_and_finished_in_turn() -> None:
-    batch = Batch()
+    batch = RunningBatch()
     with pytest.raises(RuntimeError):
         batch.finish()
     batch.submit("a", Job("answer", 0, 1, 5))
@@ -140,7 +140,7 @@ def test_steps_are_begun_and_finished_in_turn() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_marks_leave_out_tokens_and_change_nothing_else(seed: int) -> None:
     rng = random.Random(seed)
-    whole, marked = (Batch(Timing(max_running=6, max_prefill=900)) for _ in range(2))
+    whole, marked = (RunningBatch(Timing(max_running=6, max_prefill=900)) for _ in range(2))
     jobs = [job for _, job in arrivals(seed, 1.0)][:60]
     marks = [sorted(rng.sample(range(1, 140), rng.randint(0, 4))) for _ in jobs]
     heard = 0
@@ -164,13 +164,13 @@ def test_marks_leave_out_tokens_and_change_nothing_else(seed: int) -> None:
     assert heard > 200
 
 
-def _is_told(progress: Progress, marks: list[list[int]]) -> bool:
+def _is_told(progress: Step, marks: list[list[int]]) -> bool:
     assert isinstance(progress.key, int)
     return progress.last or not marks[progress.key] or progress.done in marks[progress.key]
 
 
 def test_a_mark_given_twice_is_told_of_at_the_next_token() -> None:
-    batch = Batch()
+    batch = RunningBatch()
     batch.submit("a", Job("answer", 0, 1, 4), marks=(2, 2, 9))
     heard = []
     while batch.begin() is not None:
@@ -180,11 +180,11 @@ def test_a_mark_given_twice_is_told_of_at_the_next_token() -> None:
 
 async def test_real_time_runs_all_calls_in_one_clock() -> None:
     timing = Timing(base_s=0.004, running_s=0.0, prefill_s=0.0)
-    clock, heard = RealTime(Batch(timing)), list[tuple[str, int]]()
+    clock, heard = RealTime(RunningBatch(timing)), list[tuple[str, int]]()
     loop, finished = asyncio.get_running_loop(), asyncio.Event()
     began = loop.time()
 
-    def listen(progress: Progress, name: str) -> None:
+    def listen(progress: Step, name: str) -> None:
         heard.append((name, progress.done))
         if progress.last and name == "b":
             finished.set()

@@ -12,7 +12,7 @@ import pytest
 
 from alto_streams import __version__
 from alto_streams.local import guard
-from alto_streams.local.children import Child, Children
+from alto_streams.local.children import ChildProcess, Children
 from alto_streams.local.forks import COMMAND
 
 
@@ -53,7 +53,7 @@ async def test_a_fork_leads_a_group_that_ends_with_it(children: Children) -> Non
 
 async def test_forks_of_a_nursery_that_was_killed_count_as_killed(children: Children) -> None:
     env = {"ALTO_BROKER": "kafka://127.0.0.1:9", "ALTO_WORKER_PORT": "0"}
-    orphan: Child = await children.start("orphan", [*COMMAND, "worker", "--egress"], env)
+    orphan: ChildProcess = await children.start("orphan", [*COMMAND, "worker", "--egress"], env)
     nursery = children._nursery._process
     assert nursery is not None
     nursery.kill()

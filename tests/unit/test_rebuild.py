@@ -10,7 +10,7 @@ import pytest
 
 from alto_streams.agents.egress import reread
 from alto_streams.agents.egress.agent import Egress
-from alto_streams.agents.egress.publisher import Record
+from alto_streams.agents.egress.publisher import PublishedEvent
 from alto_streams.settings import Settings
 
 
@@ -38,12 +38,12 @@ async def test_a_stretch_past_its_retention_is_nothing(monkeypatch: pytest.Monke
 async def test_what_is_gone_is_missed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     published, rebuilt = [-1], []
 
-    async def nothing(partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+    async def nothing(partition: int, start: int, stop: int) -> AsyncIterator[Sequence[PublishedEvent]]:
         rebuilt.append((start, stop))
         for none in ():
             yield none
 
-    async def put(partition: int, records: Sequence[Record], last: int, floor: int) -> tuple[bool, int]:
+    async def put(partition: int, records: Sequence[PublishedEvent], last: int, floor: int) -> tuple[bool, int]:
         if published[0] < floor:
             return False, published[0]
         published[0] = max(published[0], last)

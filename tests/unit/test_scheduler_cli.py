@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 from alto_streams.cli import dispatch_view, run_command, scheduler_view
 from alto_streams.cli.scheduler_view import ago, short_names
 from alto_streams.history.dispatches import Course, Dispatched
-from alto_streams.history.plans import Known
+from alto_streams.history.plans import SchedulerState
 from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.recordings.format import Became
 from alto_streams.scheduler import policies
@@ -44,14 +44,16 @@ def row(shown: str, first: str) -> list[str]:
     return line.split()[1:]
 
 
-def known(*, loads: dict[str, Load] | None = None, plan: bool = True, reports: bool = True, why: str = "") -> Known:
+def known(
+    *, loads: dict[str, Load] | None = None, plan: bool = True, reports: bool = True, why: str = ""
+) -> SchedulerState:
     """Two workers of the model `judge`, the second of which was heard a minute ago."""
     statistics = Statistics(lost_s=7.0, course=downstream(pipeline))
     told = ClassReport(CLAIMS, 20, 20, 20 * 180, 20 * 120, 130, [40] * 20, 4.0, 20.0)
     for worker, late_ms in ((ONE, 500), (TWO, 60_000)) if reports else ():
         engine = f"openai http://vllm-{worker[-6]}:8000"
         statistics.take(EngineReport("judge", worker, engine, AT_MS - late_ms, 1.0, 64, 3, 1, 99, [told]))
-    found = Known(AT_MS, ["chat", "judge"], statistics, loads={"judge": loads or {}}, without_loads=why)
+    found = SchedulerState(AT_MS, ["chat", "judge"], statistics, loads={"judge": loads or {}}, without_loads=why)
     if plan:
         weights = {CLAIMS: {ONE: 0.8, TWO: 0.2}, VERDICT: {TWO: 1.0}}
         found.plans["judge"] = Plan("judge", 7, AT_MS - 150_000, "gain 18%", OWNERS, weights, {ONE: 0.9, TWO: 1.1})

@@ -11,7 +11,7 @@ import pytest
 from alto_streams.errors import ConfigError
 from alto_streams.scheduler.loads import Worker
 from alto_streams.scheduler.placing import in_turn
-from alto_streams.scheduler.policies import POLICIES, SLACK, Choice, Cost, Owner, Question, policy
+from alto_streams.scheduler.policies import POLICIES, SLACK, Candidates, Choice, Cost, Owner, policy
 from alto_streams.wire.plans import PREFILL
 
 CALL = Cost(output=40.0, prompt=800.0, prefix=640.0)
@@ -26,12 +26,12 @@ def owner(
 
 def ask(
     owners: Sequence[Owner], live: bool = True, planned: bool = True, seed: int = 1, busy: float | None = None
-) -> Question:
+) -> Candidates:
     loads = [each.worker.theirs / each.worker.speed for each in owners]
     mean = sum(loads) / len(loads) if busy is None else busy
     shares = [each for each in owners if each.weight > 0] or owners
     turn, rng = in_turn(24), random.Random(seed)
-    return Question("p.a", "r", "0", 5, 24, turn, owners, shares, live, planned, lambda: mean, CALL, rng)
+    return Candidates("p.a", "r", "0", 5, 24, turn, owners, shares, live, planned, lambda: mean, CALL, rng)
 
 
 def chosen(choice: Choice) -> str:

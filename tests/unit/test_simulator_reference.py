@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from alto_streams.pipelines import factcheck
-from alto_streams.simulator import Outcome, SimulatedRequest, SimulatedSystem, simulate
+from alto_streams.simulator import SimulatedOutcome, SimulatedRequest, SimulatedSystem, simulate
 from alto_streams.wire.records import Mode
 from loadtest.reference import pipeline as reference
 from loadtest.reference.workload import WARM_UP, ReferenceRequest, arrivals, load_workload
@@ -50,7 +50,7 @@ def limit() -> ModuleType:
 
 def simulated(
     rows: list[ReferenceRequest], rate: float, count: int, mode: Mode
-) -> list[tuple[ReferenceRequest, Outcome]]:
+) -> list[tuple[ReferenceRequest, SimulatedOutcome]]:
     sent = list(arrivals(rows, rate, count, 1))
     requests = [
         SimulatedRequest(n, at_s, json.dumps({"prompt": row.prompt}).encode(), mode)

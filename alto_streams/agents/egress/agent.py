@@ -18,20 +18,19 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from alto_streams.agents.egress.publisher import EVENTS_PER_CALL, Publisher
-from alto_streams.agents.egress.publisher import Record as Record
+from alto_streams.agents.egress.publisher import EVENTS_PER_CALL, PublishedEvent, Publisher
 from alto_streams.parts import redacted
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Event
 
 log = logging.getLogger(__name__)
 
-Replay = Callable[[int, int, int], AsyncIterator[Sequence[Record]]]
+Replay = Callable[[int, int, int], AsyncIterator[Sequence[PublishedEvent]]]
 """`replay(partition, start, stop)`: the records of `results` from `start`, or the oldest kept, up to before `stop`."""
 
 
 @dataclass
-class Statistics:
+class EgressCounts:
     """What an egress has done since it started."""
 
     added: int = 0
@@ -55,7 +54,7 @@ class Egress:
         self._horizon_s = settings.horizon_s
         self._confirmed: dict[int, int] = {}
         self._locks: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self.statistics = Statistics()
+        self.statistics = EgressCounts()
 
     @property
     def waits_for(self) -> str | None:
@@ -67,7 +66,7 @@ class Egress:
         """How often it has waited for Redis."""
         return self._publisher.waits
 
-    async def publish(self, batch: Sequence[Record]) -> None:
+    async def publish(self, batch: Sequence[PublishedEvent]) -> None:
         """Returns when Redis has all of the batch, which may then be acknowledged; waits while Redis cannot be reached.
 
         Records of one partition must be in offset order. Cancelling it is safe at any time: publish the same again.
@@ -91,7 +90,7 @@ class Egress:
                 if kept is not None:
                     await self._rebuild(partition, kept, stop=floor + 1)
 
-    async def _publish(self, partition: int, records: list[Record]) -> None:
+    async def _publish(self, partition: int, records: list[PublishedEvent]) -> None:
         first, last = records[0].offset, records[-1].offset
         # What was delivered begins at the committed offset, which was committed after Redis had everything before it.
         # What this egress has confirmed itself may be from before another one owned the partition, and be less.
@@ -133,7 +132,7 @@ class Egress:
         except ValueError:
             return False
 
-    async def _write(self, partition: int, records: Sequence[Record], last: int, floor: int) -> int | None:
+    async def _write(self, partition: int, records: Sequence[PublishedEvent], last: int, floor: int) -> int | None:
         """Publishes up to `last`; or, when Redis has less than `floor`, writes nothing and returns what it has."""
         calls = [records[at : at + EVENTS_PER_CALL] for at in range(0, len(records), EVENTS_PER_CALL)] or [[]]
         for at, part in enumerate(calls):

@@ -8,7 +8,7 @@ from typing import Any
 import redis.asyncio
 
 from alto_streams.agents.egress.agent import Egress
-from alto_streams.agents.egress.agent import Record as Published
+from alto_streams.agents.egress.publisher import PublishedEvent
 from alto_streams.agents.egress.reread import ResultsReplay
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Poison
@@ -39,7 +39,7 @@ def egress_app(config: Settings, pipeline: Pipeline) -> App:
         records, letters = [], []
         for each in polled:
             try:
-                records.append(Published(partition, each.offset, decode(each.value)))
+                records.append(PublishedEvent(partition, each.offset, decode(each.value)))
             except Poison as error:  # no event: nothing of it can be shown to anybody
                 log.warning("dead letter from %s-%d@%d: %s", each.topic, partition, each.offset, error)
                 letters.append(letter_of(pipeline.name, "egress", each.topic, each, str(error)))

@@ -92,7 +92,7 @@ return replies
 """
 
 
-class Record(NamedTuple):
+class PublishedEvent(NamedTuple):
     """One event of `results` with where it stands."""
 
     partition: int
@@ -101,14 +101,14 @@ class Record(NamedTuple):
 
 
 @dataclass
-class Part:
+class EventRange:
     """Events of one partition, up to offset `last`; for a Redis that has everything up to `floor`.
 
     `outcome`: whether it was written; then how many were new, else the last offset that Redis has.
     """
 
     partition: int
-    records: Sequence[Record]
+    records: Sequence[PublishedEvent]
     last: int
     floor: int
     outcome: asyncio.Future[tuple[bool, int]] = field(
@@ -134,7 +134,7 @@ class Publisher:
         self._pipeline = pipeline
         self._address = redacted(settings.redis)
         self._bounds = (settings.events_max, settings.events_idle_ttl_s, settings.events_done_ttl_s)
-        self._waiting: deque[Part] = deque()
+        self._waiting: deque[EventRange] = deque()
         self._carrying: asyncio.Task[None] | None = None
         self._script = ""
         self._json = msgspec.json.Encoder()
@@ -142,16 +142,16 @@ class Publisher:
         self.waits = 0
         self.waits_for: str | None = None
 
-    async def put(self, partition: int, records: Sequence[Record], last: int, floor: int) -> tuple[bool, int]:
+    async def put(self, partition: int, records: Sequence[PublishedEvent], last: int, floor: int) -> tuple[bool, int]:
         """The outcome of a part of at most `EVENTS_PER_CALL` events. Cancelled, it may or may not be written."""
-        part = Part(partition, records, last, floor)
+        part = EventRange(partition, records, last, floor)
         self._waiting.append(part)
         if self._carrying is None:
             self._carrying = asyncio.get_running_loop().create_task(self._carry(), name="publisher")
         return await part.outcome
 
     async def _carry(self) -> None:
-        parts: list[Part] = []
+        parts: list[EventRange] = []
         try:
             while self._waiting:
                 parts = self._taken()
@@ -169,7 +169,7 @@ class Publisher:
             self._waiting.clear()
             self._carrying = None
 
-    def _taken(self) -> list[Part]:
+    def _taken(self) -> list[EventRange]:
         parts = [self._waiting.popleft()]
         room = EVENTS_PER_CALL - len(parts[0].records)
         while self._waiting and len(self._waiting[0].records) <= room:
@@ -177,7 +177,7 @@ class Publisher:
             room -= len(parts[-1].records)
         return parts
 
-    async def _insist(self, parts: list[Part]) -> list[Any]:
+    async def _insist(self, parts: list[EventRange]) -> list[Any]:
         keys, arguments = self._arguments(parts)
         backoff = Backoff()
         # Once nobody waits for any of it, an owner of these partitions will bring it again.
@@ -202,7 +202,7 @@ class Publisher:
                 return replies
         return [(0, 0)] * len(parts)
 
-    def _arguments(self, parts: list[Part]) -> tuple[list[str], list[Any]]:
+    def _arguments(self, parts: list[EventRange]) -> tuple[list[str], list[Any]]:
         keys: list[str] = []
         plan = []
         for part in parts:

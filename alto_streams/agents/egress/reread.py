@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from alto_streams.agents.egress.publisher import Record
+from alto_streams.agents.egress.publisher import PublishedEvent
 from alto_streams.errors import Poison
 from alto_streams.parts import Backoff, bootstrap_servers
 from alto_streams.settings import Settings
@@ -30,7 +30,7 @@ class ResultsReplay:
         self._topic = topic_names.results_topic(pipeline)
         self._fetch_max_wait_ms = settings.fetch_max_wait_ms
 
-    async def __call__(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[Record]]:
+    async def __call__(self, partition: int, start: int, stop: int) -> AsyncIterator[Sequence[PublishedEvent]]:
         """Batches in offset order, from `start` or the oldest kept, up to before `stop`; skips the undecodable."""
         position = start
         backoff = Backoff()
@@ -50,7 +50,7 @@ class ResultsReplay:
                 )
                 await asyncio.sleep(wait)
 
-    async def _read(self, partition: int, start: int, stop: int) -> AsyncIterator[tuple[int, list[Record]]]:
+    async def _read(self, partition: int, start: int, stop: int) -> AsyncIterator[tuple[int, list[PublishedEvent]]]:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers(self._address),
             group_id=None,
@@ -72,7 +72,7 @@ class ResultsReplay:
                 yield (
                     position,
                     [
-                        Record(partition, raw.offset, event)
+                        PublishedEvent(partition, raw.offset, event)
                         for raw in polled.get(place, [])
                         if raw.offset < stop and (event := _event(raw.value)) is not None
                     ],

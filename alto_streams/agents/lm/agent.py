@@ -19,7 +19,7 @@ import time
 from alto_streams.agents.lm.control import ControlLog
 from alto_streams.agents.lm.needs import cannot_continue
 from alto_streams.agents.lm.reach import Reach
-from alto_streams.agents.lm.run import Log, Run
+from alto_streams.agents.lm.run import Run, RunLog
 from alto_streams.agents.lm.tally import Tally
 from alto_streams.errors import CallRejected, EngineBroke, EngineUnavailable, Fenced, Poison, Retryable
 from alto_streams.models.lengths import Lengths
@@ -45,7 +45,7 @@ class LMAgent:
         self,
         engine: Engine,
         control: ControlLog,
-        log_: Log,
+        log_: RunLog,
         tally: Tally | None = None,
         lengths: Lengths | None = None,
     ) -> None:

@@ -21,7 +21,7 @@ from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.stages import Truncate
 from alto_streams.models.cards import card_of
 from alto_streams.models.lengths import Lengths
-from alto_streams.models.protocol import Engine, Recording
+from alto_streams.models.protocol import Engine, PlaysRecording
 from alto_streams.models.registry import engine_for
 from alto_streams.scheduler.policies import follows_plans
 from alto_streams.settings import Settings
@@ -94,7 +94,7 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
 def _show(engine: Engine, watch: EngineWatch, registry: CollectorRegistry) -> None:
     """What an engine says of itself."""
     registry.register(watch)
-    if isinstance(engine, Recording):
+    if isinstance(engine, PlaysRecording):
         used = Gauge("alto_simulated_engine_cpu_seconds", "Processor time of the engine's own clock", registry=registry)
         used.set_function(lambda: engine.cpu_s)
 

@@ -15,7 +15,7 @@ from alto_streams.wire.records import Chunk, End, Start, Work, encode
 QUIET_S = 5.0  # well below any silence that a home waits for
 
 
-class Log(Protocol):
+class RunLog(Protocol):
     """Appends records in order: `enqueue` puts one into the buffer, `delivered` waits until the log has it."""
 
     async def enqueue(
@@ -28,7 +28,7 @@ class Log(Protocol):
 class Run:
     """One run of one attempt: numbers its chunks and knows when all of them are in the log."""
 
-    def __init__(self, work: Work, log_: Log) -> None:
+    def __init__(self, work: Work, log_: RunLog) -> None:
         self._work, self._log = work, log_
         self._id = uuid.uuid4().hex
         self._coalescer = Coalescer(work.flush)

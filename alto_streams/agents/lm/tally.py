@@ -27,7 +27,7 @@ class Held:
 
 
 @dataclass(slots=True, eq=False)
-class Run:
+class RunTally:
     """A call in the engine. `distance`: how many other prompt classes were run since its own last was; None: it is new.
 
     `area`, `read`: the tally's own, as its first text came. `is_read`: whether its prompt is counted in the latter.
@@ -105,7 +105,7 @@ class Tally:
         if not self._calls[held.sender]:
             del self._work[held.sender], self._calls[held.sender]
 
-    def begin(self, prompt_class: str) -> Run:
+    def begin(self, prompt_class: str) -> RunTally:
         """The engine is asked; `leave` has to follow."""
         now_s = self._run_for(1)
         try:
@@ -115,13 +115,13 @@ class Tally:
             distance = None
         self._recent.insert(0, prompt_class)
         del self._recent[2 * WARM_MOST :]
-        return Run(prompt_class, distance, now_s)
+        return RunTally(prompt_class, distance, now_s)
 
     def leave(self) -> None:
         """A call has left the engine, however it ended."""
         self._run_for(-1)
 
-    def heard(self, run: Run, piece: Piece) -> None:
+    def heard(self, run: RunTally, piece: Piece) -> None:
         """The engine has sent a piece of a call."""
         count = piece.count if piece.count is not None else int(bool(piece.text))
         if piece.text and run.first_s is None:
@@ -134,7 +134,7 @@ class Tally:
             run.area, run.read = self._area, self._read
         run.count += count
 
-    def ended(self, run: Run, usage: Usage) -> None:
+    def ended(self, run: RunTally, usage: Usage) -> None:
         """A call came to its end; the engine's own counts are used where it tells them. Before its `leave`."""
         now_s = self._run_for(0)
         usage = _believable(usage)
@@ -221,12 +221,12 @@ class Tally:
         self.running += more
         return now_s
 
-    def _pace(self, run: Run, first_s: float, tokens: int) -> Pace:
+    def _pace(self, run: RunTally, first_s: float, tokens: int) -> Pace:
         """Of a call that ends now, with so many tokens since its first."""
         beside = (self._area - run.area) / (self._area_s - first_s) - 1
         return Pace(round(max(0.0, beside), 3), self._pace_s, round((self._read - run.read) / tokens, 3), tokens)
 
-    def _learn_keeps(self, run: Run, cached: int) -> None:
+    def _learn_keeps(self, run: RunTally, cached: int) -> None:
         """How many classes ago the prefix was last used that was, or was not, still there."""
         prefix = self._prefixes[run.prompt_class] = max(cached, self._prefixes.get(run.prompt_class, 0))
         if not prefix or not run.distance:

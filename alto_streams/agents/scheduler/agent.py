@@ -38,7 +38,7 @@ SILENCE = 0.8  # of the time after which a worker is lost; nobody's report for s
 _decode = decoder(EngineReport)
 
 
-class Log(Protocol):
+class PlanLog(Protocol):
     """Appends a record, and returns once the log has it."""
 
     async def send(self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None) -> Any: ...
@@ -56,7 +56,7 @@ class Scheduler:
         partitions: Mapping[str, Mapping[str, int]],
         statistics: Statistics,
         feed: PlanFeed,
-        log_: Callable[[], Log],
+        log_: Callable[[], PlanLog],
         *,
         lost_s: float,
         warm_classes: int | None = None,
