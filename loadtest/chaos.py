@@ -28,6 +28,7 @@ from loadtest.chaos_gaps import Fault, Gap
 from loadtest.chaos_load import Asked, Load, read_rows
 from loadtest.chaos_plan import Amount, Kind, Round, plan, role_of
 from loadtest.chaos_system import ChaosSystem, Say, chaos_system
+from loadtest.evidence import keep, kept_if_it_fails
 from loadtest.kafka import kafka_version
 from loadtest.machine import commit, machine
 from loadtest.results_log import LogTally, check_log, read_results
@@ -57,17 +58,22 @@ class Options:
 async def measure(options: Options, recording: Path, folder: Path, say: Say) -> dict[str, Any]:
     """Runs the faults and the load in `folder`; the figures, with `clean` whether all was right.
 
+    Where it was not, `folder` has what clients heard and every topic (see `evidence`), beside the logs of all parts.
+
     Raises as `chaos_system`, and `Broken` if a part did not come back.
     """
     before, rows, began = machine(), read_rows(recording), time.monotonic()
     async with chaos_system(folder, recording, options.session_s, options.workers, say) as system:
         load = Load(system.running.gateways, rows, options.rate, options.seed, began)
         faults: list[Fault] = []
-        await _under_faults(system, load, options, faults, began, say)
-        events = await _results(system)
-    tally = Tally()
-    Checker(recording).check(load.asked, tally)
-    figures = report(options, load.asked, faults, tally, check_log(events))
+        async with kept_if_it_fails(system.running.settings.broker, load.asked, folder):
+            await _under_faults(system, load, options, faults, began, say)
+            events = await _results(system)
+        tally = Tally()
+        Checker(recording).check(load.asked, tally)
+        figures = report(options, load.asked, faults, tally, check_log(events))
+        if not figures["clean"]:  # while the broker still runs
+            await keep(system.running.settings.broker, load.asked, folder)
     return figures | {
         "load_15min_after": round(os.getloadavg()[2], 2),
         "seconds": round(time.monotonic() - began, 1),
@@ -155,7 +161,7 @@ def report(
         "redis_restarts": kinds[Kind.REDIS],
         "requests": len(asked),
         **{key: value for key, value in msgspec.to_builtins(tally).items() if key != "details"},
-        "log": msgspec.to_builtins(log),
+        "log": {key: value for key, value in msgspec.to_builtins(log).items() if key != "details"},
         "gap_p95_s": _rounded(p95),
         "gap_p95_beyond_session_s": _rounded(None if p95 is None else p95 - options.session_s),
         "gap_max_s": _rounded(max((gap.length_s for gap in alone), default=None)),
@@ -169,7 +175,7 @@ def report(
         "latency_s": _latency(latencies),
         "clean": tally.is_clean and log.is_clean,
         "in_order": log.in_order,
-        "details": tally.details,
+        "details": tally.details + log.details,
         "gaps": [
             {"at_s": _rounded(g.fault.at_s), "kind": g.fault.kind, "part": g.fault.part, "gap_s": _rounded(g.length_s)}
             | {"alone": g.alone, "request": None if g.silence is None else asked[g.silence.request].id}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +17,16 @@ from alto_streams.errors import Retryable
 from alto_streams.local.signals import Interrupted, ends_on_signals
 from loadtest import chaos as run
 from loadtest.chaos_system import Broken
-from loadtest.console import RECORDING, Json, Recording, failing, report, say
+from loadtest.console import RECORDING, Json, Recording, failing, report, say, write
+from loadtest.evidence import FIGURES
 
 LONG = ("gaps", "machine", "settings")  # for the file only
 
 Seed = Annotated[int, typer.Option(help="Of the faults and of the load.")]
 Rate = Annotated[float, typer.Option(min=0.1, max=20, help="Requests a second.")]
-Folder = Annotated[Path | None, typer.Option(help="Keep logs and data here; without it they go at the end.")]
+Folder = Annotated[
+    Path | None, typer.Option(help="Keep logs and data here; without it they go at the end of a clean run.")
+]
 
 
 def register(cli: typer.Typer) -> None:
@@ -46,8 +50,7 @@ def chaos(
     given = {name: value for name, value in (("kills", kills), ("stops", stops)) if value is not None}
     least = 0 if quick else run.LEAST_REQUESTS
     options = run.Options(replace(amount, **given), rate=rate, least=least, seed=seed)
-    with _place(folder) as place:
-        figures = _finished("chaos", run.measure(options, recording, place, say))
+    figures = _run("chaos", options, recording, folder)
     report(figures, json_file, too_long=LONG)
     raise typer.Exit(0 if figures["clean"] else 1)
 
@@ -62,20 +65,44 @@ def rebalances(
 ) -> None:
     """Workers leave and join their groups under load: whether `results` has every event once, and in order."""
     options = run.Options(replace(run.REBALANCES, leaves=leaves), rate=rate, least=0, seed=seed)
-    with _place(folder) as place:
-        figures = _finished("rebalances", run.measure(options, recording, place, say))
+    figures = _run("rebalances", options, recording, folder)
     report(figures, json_file, too_long=LONG)
     raise typer.Exit(0 if figures["clean"] and figures["in_order"] else 1)
 
 
+def _run(name: str, options: run.Options, recording: Path, folder: Path | None) -> dict[str, Any]:
+    """The figures of a run. What a run that is not clean leaves behind is kept, and named: `kept` among the figures."""
+    with _place(name, folder) as place:
+        figures = _finished(name, run.measure(options, recording, place.folder, say))
+        if figures["clean"]:
+            place.is_wanted = False
+        else:
+            figures["kept"] = str(place.folder)
+            write(figures, place.folder / FIGURES)
+    return figures
+
+
+@dataclass(slots=True)
+class _Place:
+    folder: Path
+    is_wanted: bool = True
+
+
 @contextmanager
-def _place(folder: Path | None) -> Iterator[Path]:
-    if folder is None:
-        with tempfile.TemporaryDirectory(prefix="alto-chaos-", ignore_cleanup_errors=True) as name:
-            yield Path(name)
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder.absolute()
+def _place(name: str, given: Path | None) -> Iterator[_Place]:
+    """A folder for logs and data, which goes at the end unless it was given, or the run was not clean."""
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield _Place(given.absolute())
+        return
+    place = _Place(Path(tempfile.mkdtemp(prefix=f"alto-{name}-")))
+    try:
+        yield place
+    finally:
+        if place.is_wanted:
+            say(f"{name}: logs, topics and what clients heard are kept in {place.folder}")
+        else:
+            shutil.rmtree(place.folder, ignore_errors=True)
 
 
 def _finished(name: str, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:

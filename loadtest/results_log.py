@@ -23,7 +23,7 @@ class LogTally(msgspec.Struct):
     repeats: an identity that had been appended already, with the same content (a log delivers at least once).
     conflicting: the same with another content. holes, reordered: the first occurrences of a stream's chunks and its
     close, in offset order, do not count 0, 1, 2, ...: a number is missing for good, or it came after a higher one.
-    second_done: an end of a request beside its first, other than a repeat.
+    second_done: an end of a request beside its first, other than a repeat. details: where it is not clean, bounded.
     """
 
     events: int = 0
@@ -33,6 +33,14 @@ class LogTally(msgspec.Struct):
     reordered: int = 0
     second_done: int = 0
     after_done: int = 0
+    details: list[str] = []
+
+    MOST_DETAILS = 40
+
+    def note(self, what: str, *where: object) -> None:
+        """Remember where something went wrong."""
+        if len(self.details) < self.MOST_DETAILS:
+            self.details.append(f"in the log: {what}: {' '.join(map(str, where))}")
 
     @property
     def is_clean(self) -> bool:
@@ -72,15 +80,22 @@ def check_log(events: Iterable[Event]) -> LogTally:
         body = bytes(event.body)
         if identity in bodies:
             tally.repeats += 1
-            tally.conflicting += bodies[identity] != body
+            if bodies[identity] != body:
+                tally.conflicting += 1
+                tally.note("conflicting", *identity)
             continue
         bodies[identity] = body
         tally.after_done += ends[event.request] > 0 and event.kind is not EventKind.DONE
         ends[event.request] += event.kind is EventKind.DONE
         if event.kind in NUMBERED:
             numbers.setdefault((event.request, event.stage, event.path), []).append(event.number)
-    tally.second_done = sum(count - 1 for count in ends.values() if count > 1)
-    for found in numbers.values():
+    for request, count in ends.items():
+        if count > 1:
+            tally.second_done += count - 1
+            tally.note("second DONE", request)
+    for stream, found in numbers.items():
         tally.reordered += sum(later < earlier for earlier, later in itertools.pairwise(found))
-        tally.holes += max(found) + 1 - len(found)
+        if (missing := max(found) + 1 - len(found)) > 0:
+            tally.holes += missing
+            tally.note(f"{missing} missing", *stream)
     return tally

@@ -100,6 +100,7 @@ def test_the_log_is_judged_in_offset_order() -> None:
     repeated = check_log([first, second, first, second, close, done])
     assert (repeated.repeats, repeated.is_clean, repeated.in_order) == (2, True, False)
     assert check_log([first, close]).holes == 1
+    assert check_log([first, close]).details == ["in the log: 1 missing: r answer "]
     assert check_log([second, first, close]).reordered == 1
     assert check_log([first, of(EventKind.CHUNK, 0, "c")]).conflicting == 1
     assert check_log([first, done, of(EventKind.DONE, 1)]).second_done == 1
