@@ -8,11 +8,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from alto_streams.errors import NotInLog, Poison
 from alto_streams.history.requests import outcomes, request_of
 from alto_streams.history.stretches import CLOCKS_APART_MS, places, reading, records_of, starts_since
+from alto_streams.log.consumer import LogConsumer
 from alto_streams.log.topics_file import TopicsFile
 from alto_streams.recordings.format import Became, Recorded
 from alto_streams.settings import Settings
@@ -86,7 +87,7 @@ async def course_of(
     return course
 
 
-async def _read(consumer: AIOKafkaConsumer, course: Course, stages: Sequence[str], end_ms: int) -> None:
+async def _read(consumer: LogConsumer, course: Course, stages: Sequence[str], end_ms: int) -> None:
     partitions = [place for stage in stages for place in await places(consumer, work_topic(course.pipeline, stage))]
     starts = await starts_since(consumer, partitions, course.made_ms - CLOCKS_APART_MS)
     wanted = course.request.encode()

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from alto_streams.errors import ConfigError, NotInLog, Poison
 from alto_streams.history.stretches import places, reading, records_of
+from alto_streams.log.consumer import LogConsumer
 from alto_streams.settings import Settings
 from alto_streams.wire.records import DeadLetter, decoder
 from alto_streams.wire.topic_names import dead_letters_topic
@@ -83,7 +84,7 @@ async def fetched(config: Settings, ids: Sequence[LetterId]) -> list[StoredLette
 
 
 async def _from_end(
-    consumer: AIOKafkaConsumer, pipeline: str, place: TopicPartition, wanted: Wanted, limit: int, since_ms: int
+    consumer: LogConsumer, pipeline: str, place: TopicPartition, wanted: Wanted, limit: int, since_ms: int
 ) -> list[StoredLetter]:
     first = (await consumer.beginning_offsets([place]))[place]
     found: list[StoredLetter] = []
@@ -98,7 +99,7 @@ async def _from_end(
 
 
 async def _window(
-    consumer: AIOKafkaConsumer, pipeline: str, place: TopicPartition, start: int, stop: int | None
+    consumer: LogConsumer, pipeline: str, place: TopicPartition, start: int, stop: int | None
 ) -> AsyncIterator[StoredLetter]:
     async for records in records_of(consumer, {place: start}):
         for raw in records:
@@ -109,7 +110,7 @@ async def _window(
             return
 
 
-async def _one(consumer: AIOKafkaConsumer, wanted: LetterId) -> StoredLetter:
+async def _one(consumer: LogConsumer, wanted: LetterId) -> StoredLetter:
     topic = dead_letters_topic(wanted.pipeline)
     place = TopicPartition(topic, wanted.partition)
     if place not in await places(consumer, topic):

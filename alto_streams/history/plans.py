@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from aiokafka import AIOKafkaConsumer
 from redis.exceptions import RedisError
 
 from alto_streams.agents.scheduler.agent import LOST
@@ -15,6 +14,7 @@ from alto_streams.agents.scheduler.load_records import load_client, now_ms, read
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Poison
 from alto_streams.history.stretches import places, reading, records_of, starts_since
+from alto_streams.log.consumer import LogConsumer
 from alto_streams.parts import redacted
 from alto_streams.scheduler.downstream import downstream
 from alto_streams.scheduler.statistics import Statistics
@@ -65,7 +65,7 @@ async def known(config: Settings, pipelines: Sequence[Pipeline], models: Sequenc
     return found
 
 
-async def _each(consumer: AIOKafkaConsumer, topic: str, take: Callable[[bytes], None], since_ms: int | None) -> None:
+async def _each(consumer: LogConsumer, topic: str, take: Callable[[bytes], None], since_ms: int | None) -> None:
     partitions = await places(consumer, topic)
     if since_ms is None:
         starts = await consumer.beginning_offsets(partitions)

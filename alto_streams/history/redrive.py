@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from alto_streams.errors import NotInLog, PartDown, Poison
 from alto_streams.history.letters import LetterId, StoredLetter, fetched
 from alto_streams.history.requests import request_of
 from alto_streams.history.stretches import REMEDY, reading
+from alto_streams.log.consumer import LogConsumer
 from alto_streams.log.sender import Out
 from alto_streams.parts import bootstrap_servers, redacted
 from alto_streams.settings import Settings
@@ -114,7 +115,7 @@ def _refuse(stored: StoredLetter) -> None:
         raise NotInLog(f"{stored.id}: its record came from {letter.topic}, no topic of {stored.id.pipeline}")
 
 
-async def _request(consumer: AIOKafkaConsumer, stored: StoredLetter, horizon_ms: int) -> Request:
+async def _request(consumer: LogConsumer, stored: StoredLetter, horizon_ms: int) -> Request:
     """The request of a letter, as its client sent it."""
     wanted, pipeline = stored.letter.request, stored.id.pipeline
     found = await request_of(consumer, pipeline, wanted, horizon_ms)

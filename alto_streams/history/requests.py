@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from alto_streams.errors import NotInLog, Poison
 from alto_streams.history.stretches import CLOCKS_APART_MS, places, reading, records_of, starts_since
+from alto_streams.log.consumer import LogConsumer
 from alto_streams.recordings.format import MOST_BYTES, Became, Recorded, hash_of, one_line, ordered
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Event, EventKind, Raw, Request, Status, decoder
@@ -104,7 +105,7 @@ async def outcomes(config: Settings, pipeline: str, requests: list[Recorded]) ->
     return found
 
 
-async def request_of(consumer: AIOKafkaConsumer, pipeline: str, wanted: str, horizon_ms: int) -> Request | None:
+async def request_of(consumer: LogConsumer, pipeline: str, wanted: str, horizon_ms: int) -> Request | None:
     """The request with this id, if the log has it: looked for from when the id was made.
 
     Raises:
@@ -128,7 +129,7 @@ async def request_of(consumer: AIOKafkaConsumer, pipeline: str, wanted: str, hor
 
 
 async def _starts(
-    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], start: Bound, found: Found
+    consumer: LogConsumer, partitions: list[TopicPartition], start: Bound, found: Found
 ) -> dict[TopicPartition, int]:
     if start.at_ms is not None:
         starts = await starts_since(consumer, partitions, start.at_ms)
@@ -146,7 +147,7 @@ async def _starts(
 
 
 async def _within(
-    consumer: AIOKafkaConsumer, starts: dict[TopicPartition, int], start: Bound, stop: Bound
+    consumer: LogConsumer, starts: dict[TopicPartition, int], start: Bound, stop: Bound
 ) -> AsyncGenerator[tuple[TopicPartition, Any], None]:
     """Records between the bounds; those of a partition are in no strict order of time, for gateways' clocks differ."""
     # Some brokers answer a search for a time with an earlier offset, and all a seek past the end with the beginning.

@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from alto_streams.errors import NotInLog, PartDown
+from alto_streams.errors import PartDown
+from alto_streams.log.consumer import LogConsumer
 from alto_streams.parts import bootstrap_servers, redacted
 from alto_streams.settings import Settings
 
@@ -23,13 +24,13 @@ REMEDY = "start it (`alto-streams up`) or point ALTO_BROKER at it"
 
 
 @asynccontextmanager
-async def reading(config: Settings, doing: str) -> AsyncIterator[AIOKafkaConsumer]:
+async def reading(config: Settings, doing: str) -> AsyncIterator[LogConsumer]:
     """A consumer without a group.
 
     Raises:
         PartDown: the broker does not answer, while `doing`.
     """
-    consumer = AIOKafkaConsumer(
+    consumer = LogConsumer(
         bootstrap_servers=bootstrap_servers(config.broker),
         group_id=None,
         enable_auto_commit=False,
@@ -47,20 +48,13 @@ async def reading(config: Settings, doing: str) -> AsyncIterator[AIOKafkaConsume
         await consumer.stop()
 
 
-async def places(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    """The partitions of a topic. Asks for none by name: that makes the topic, on some brokers.
-
-    Raises:
-        NotInLog: there is no such topic.
-    """
-    partitions = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
-    if not partitions:
-        raise NotInLog(f"topic {topic} does not exist on this broker; create it with `alto-streams topics apply`")
-    return [TopicPartition(topic, each) for each in sorted(partitions)]
+async def places(consumer: LogConsumer, topic: str) -> list[TopicPartition]:
+    """The partitions of a topic. Raises `NotInLog` if there is none of that name."""
+    return await consumer.places(topic)
 
 
 async def starts_since(
-    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], at_ms: int
+    consumer: LogConsumer, partitions: Sequence[TopicPartition], at_ms: int
 ) -> dict[TopicPartition, int]:
     """Of each partition that has records since then, the offset of the first one that it still keeps."""
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, max(0, at_ms)))
@@ -69,7 +63,7 @@ async def starts_since(
     return {place: max(at.offset, firsts[place]) for place, at in found.items() if at is not None}
 
 
-async def records_of(consumer: AIOKafkaConsumer, starts: dict[TopicPartition, int]) -> AsyncGenerator[Any, None]:
+async def records_of(consumer: LogConsumer, starts: dict[TopicPartition, int]) -> AsyncGenerator[Any, None]:
     """The records from these offsets up to the present ends, in batches of one partition.
 
     A partition that the caller pauses is left alone. Some brokers tell their ends only with the records themselves.
@@ -79,10 +73,10 @@ async def records_of(consumer: AIOKafkaConsumer, starts: dict[TopicPartition, in
     """
     if not starts:
         return
+    ends, in_vain = await consumer.end_offsets(list(starts)), 0
     consumer.assign(list(starts))
     for place, offset in starts.items():
         consumer.seek(place, offset)
-    ends, in_vain = await consumer.end_offsets(list(starts)), 0
     while in_vain < POLLS_IN_VAIN:
         polled = await consumer.getmany(timeout_ms=PATIENCE_MS, max_records=POLLED_MOST)
         for records in polled.values():

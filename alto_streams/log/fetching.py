@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
@@ -23,6 +22,7 @@ from faust.types import TP
 from mode import Service
 from mode.utils.futures import maybe_async
 
+from alto_streams.log.consumer import LogConsumer
 from alto_streams.log.fence import Fence
 from alto_streams.log.late_records import Holes
 from alto_streams.log.producer import bootstrap, connected, faust_log
@@ -170,10 +170,10 @@ class Fetching(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                     del found[tp]
         return found
 
-    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+    def _create_worker_consumer(self, transport: Any) -> LogConsumer:
         conf = self.app.conf
         self._assignor = self.app.assignor
-        return AIOKafkaConsumer(
+        return LogConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,

@@ -8,10 +8,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from alto_streams.errors import Poison
+from alto_streams.log.consumer import LogConsumer
 from alto_streams.parts import Backoff, bootstrap_servers
 from alto_streams.settings import Settings
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 QUIET_WAIT_MS = 5_000
 WOKEN_MS = 100
 
-NewConsumer = Callable[[], AIOKafkaConsumer]
+NewConsumer = Callable[[], LogConsumer]
 
 
 class LogReader:
@@ -75,20 +75,21 @@ class LogReader:
                 with contextlib.suppress(KafkaError, OSError):
                     await consumer.stop()
 
-    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        tps = [TopicPartition(t, p) for t in self._topics for p in consumer.partitions_for_topic(t) or {0}]
+    async def _follow(self, consumer: LogConsumer) -> None:
+        tps = [tp for topic in self._topics for tp in await consumer.places(topic)]
+        # Asked before anything is assigned: behind a fetch that waits for records, the answers would wait as long.
+        positions, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
         consumer.assign(tps)
-        await consumer.seek_to_beginning(*tps)
-        ends = await consumer.end_offsets(tps)
-        while not self._caught_up.is_set():
+        for tp in tps:
+            consumer.seek(tp, positions[tp])
+        while any(positions[tp] < ends[tp] for tp in tps):
             await self._poll(consumer, timeout_ms=200)
-            positions = [await consumer.position(tp) for tp in tps]
-            if all(position >= ends[tp] for tp, position in zip(tps, positions, strict=True)):
-                self._caught_up.set()
+            positions = {tp: await consumer.position(tp) for tp in tps}
+        self._caught_up.set()
         while True:
             await self._poll(consumer, timeout_ms=10_000)
 
-    async def _poll(self, consumer: AIOKafkaConsumer, timeout_ms: int) -> None:
+    async def _poll(self, consumer: LogConsumer, timeout_ms: int) -> None:
         polled = await consumer.getmany(timeout_ms=timeout_ms)
         for records in polled.values():
             for record in records:
@@ -110,8 +111,8 @@ def consumers(settings: Settings) -> NewConsumer:
     wait_ms = settings.fetch_max_wait_ms
     wait_ms = QUIET_WAIT_MS if wait_ms >= WOKEN_MS else wait_ms
 
-    def new_consumer() -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
+    def new_consumer() -> LogConsumer:
+        return LogConsumer(
             bootstrap_servers=bootstrap_servers(settings.broker),
             group_id=None,
             enable_auto_commit=False,

@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Callable, Collection
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from alto_streams.errors import PartDown
+from alto_streams.log.consumer import LogConsumer
 from alto_streams.parts import bootstrap_servers, redacted
 
 ANSWER_S = 10.0
@@ -25,7 +25,7 @@ class BrokerOffsets:
 
     def __init__(self, broker: str, group: str) -> None:
         self._broker, self._group = broker, group
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: LogConsumer | None = None
 
     async def lags(
         self, partitions: Collection[TopicPartition], position: Callable[[Any], int | None] = lambda tp: None
@@ -65,8 +65,8 @@ class BrokerOffsets:
                 finally:  # where it fails or takes too long, aiokafka leaves its connections open
                     await consumer._client.close()
 
-    async def _connected(self) -> AIOKafkaConsumer:
-        consumer = AIOKafkaConsumer(
+    async def _connected(self) -> LogConsumer:
+        consumer = LogConsumer(
             bootstrap_servers=bootstrap_servers(self._broker),
             client_id="alto-watchdog",
             group_id=self._group,

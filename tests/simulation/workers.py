@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from alto_streams.agents.home.admitting import RequestAgent
@@ -219,15 +220,18 @@ class ControlReader:
 
     async def stop(self) -> None: ...
 
-    def partitions_for_topic(self, topic: str) -> set[int]:
-        return {0}
+    async def places(self, topic: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, 0)]
 
     def assign(self, places: list[Any]) -> None:
         self._topic = places[0].topic
         self._log.follow((self._topic, 0), self._owner, self._wake)
 
-    async def seek_to_beginning(self, *places: Any) -> None:
-        self._position = 0
+    async def beginning_offsets(self, places: list[Any]) -> dict[Any, int]:
+        return dict.fromkeys(places, 0)
+
+    def seek(self, place: Any, offset: int) -> None:
+        self._position = offset
 
     async def end_offsets(self, places: list[Any]) -> dict[Any, int]:
         return {place: self._log.end((place.topic, place.partition)) for place in places}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
 
 from alto_streams.agents.lm.control import ControlLog
 from alto_streams.wire.paths import covers
@@ -32,12 +33,15 @@ class Consumer:
         if self._is_broken:
             raise KafkaError
 
-    def partitions_for_topic(self, topic: str) -> set[int]:
-        return {0}
+    async def places(self, topic: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, 0)]
+
+    async def beginning_offsets(self, tps: list[Any]) -> dict[Any, int]:
+        return dict.fromkeys(tps, 0)
 
     def assign(self, tps: list[Any]) -> None: ...
 
-    async def seek_to_beginning(self, *tps: Any) -> None: ...
+    def seek(self, tp: Any, offset: int) -> None: ...
 
     async def end_offsets(self, tps: list[Any]) -> dict[Any, int]:
         return dict.fromkeys(tps, len(self._values))

@@ -30,7 +30,7 @@ async def test_a_stretch_past_its_retention_is_nothing(monkeypatch: pytest.Monke
         async def stop(self) -> None:
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(reread, "AIOKafkaConsumer", Consumer)
+    monkeypatch.setattr(reread, "LogConsumer", Consumer)
     async with asyncio.timeout(60):
         assert [each async for each in reread.ResultsReplay(Settings(), "factcheck")(0, 0, 500)] == []
 

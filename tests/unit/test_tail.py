@@ -13,7 +13,7 @@ def test_it_is_long_unless_the_broker_has_to_be_asked(
     set_ms: int, waits_ms: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The embedded broker wakes no fetch: a long wait would be added to every cancel."""
-    monkeypatch.setattr(tail, "AIOKafkaConsumer", dict)
+    monkeypatch.setattr(tail, "LogConsumer", dict)
     config = Settings(_env_file=None, fetch_max_wait_ms=set_ms)  # type: ignore[call-arg]
     made: object = tail.consumers(config)()
     assert isinstance(made, dict)

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from alto_streams.agents.egress.publisher import PublishedEvent
 from alto_streams.errors import Poison
+from alto_streams.log.consumer import LogConsumer
 from alto_streams.parts import Backoff, bootstrap_servers
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
@@ -51,7 +52,7 @@ class ResultsReplay:
                 await asyncio.sleep(wait)
 
     async def _read(self, partition: int, start: int, stop: int) -> AsyncIterator[tuple[int, list[PublishedEvent]]]:
-        consumer = AIOKafkaConsumer(
+        consumer = LogConsumer(
             bootstrap_servers=bootstrap_servers(self._address),
             group_id=None,
             enable_auto_commit=False,
@@ -61,9 +62,9 @@ class ResultsReplay:
         place = TopicPartition(self._topic, partition)
         try:
             await consumer.start()
-            consumer.assign([place])
-            oldest = (await consumer.beginning_offsets([place]))[place]
+            oldest = (await consumer.beginning_offsets([place]))[place]  # asked first: not behind a waiting fetch
             position = max(start, oldest)
+            consumer.assign([place])
             consumer.seek(place, position)
             while position < stop:
                 polled = await consumer.getmany(place, timeout_ms=1_000, max_records=RECORDS_PER_BATCH)
