@@ -11,8 +11,8 @@ from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
 from alto_streams.simulator.virtual import VirtualLoop
 from alto_streams.simulator.words import SimulatedSystem
 from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send
+from alto_streams.tables.turns import At
 from alto_streams.wire.records import HomeRecord, Request, Result, Timer, decoder, encode
 from alto_streams.wire.topic_names import home_topic
 
@@ -50,9 +50,8 @@ class Home:
         row = self._rows.get(request)
         if row is None:
             row = self._rows[request] = Row()
-        out = self._machine.apply(row, record, At(self._topic, partition, offset, at_ms))
-        if out:
-            self._carry_out(request, row, partition, out)
+        turn = self._machine.apply(row, record, At(self._topic, partition, offset, at_ms))
+        self._carry_out(request, row, partition, turn.asked)
         if row.finished is not None:
             self._timers.pop(request, None)
 

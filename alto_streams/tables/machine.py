@@ -1,4 +1,4 @@
-"""The home of one stage: (row, record) -> instructions, the row changed. Pure: no Kafka, no clock, no asyncio.
+"""The home of one stage: (row, record) -> what follows, the row changed. Pure: no Kafka, no clock, no asyncio.
 
 What it decides follows from the order of its partition alone, so that any replay decides the same. Time is the log's.
 The stage at the root also answers for the request as a whole: it opens it, keeps its deadline, and ends it once.
@@ -17,8 +17,9 @@ from alto_streams.scheduler.placing import Placing
 from alto_streams.tables.attempts import Ruling, begins_run, rule_chunk, rule_result, rule_start, rule_timer
 from alto_streams.tables.calls import Calls, Limits
 from alto_streams.tables.joins import Joins, child_paths
-from alto_streams.tables.outputs import At, Outputs
-from alto_streams.tables.rows import Arm, Instruction, Row
+from alto_streams.tables.outputs import Outputs
+from alto_streams.tables.rows import Arm, Row
+from alto_streams.tables.turns import At, Turn
 from alto_streams.tables.withdrawals import Cut, Withdrawals
 from alto_streams.wire.paths import parse_path
 from alto_streams.wire.records import (
@@ -59,7 +60,7 @@ class StageMachine:
         self._outputs = Outputs(pipeline.name, self._stage)
         self._calls = Calls(pipeline, stage, self._joins, self._dead, self._outputs, placing, limits)
 
-    def apply(self, row: Row, record: HomeRecord, at: At) -> list[Instruction]:
+    def apply(self, row: Row, record: HomeRecord, at: At) -> Turn:
         """Take the next record of the home's partition into the row, and say what follows.
 
         A record that changes nothing and asks for nothing leaves the row's offset where it was: it need not be written.
@@ -67,20 +68,24 @@ class StageMachine:
         Raises:
             Poison: the record can never succeed; the row may be half changed.
         """
+        turn = Turn(row, record.id if isinstance(record, Request) else record.request, at)
         was_finished = row.finished is not None
-        out = self._finished(row, record) if was_finished else self._open(row, record, at)
-        if out or not (was_finished or isinstance(record, _MAY_CHANGE_NOTHING)):
+        if was_finished:
+            self._finished(turn, record)
+        else:
+            self._open(turn, record)
+        if turn.asked or not (was_finished or isinstance(record, _MAY_CHANGE_NOTHING)):
             row.offset = at.offset
-        return out
+        return turn
 
-    def resume(self, row: Row, at: At) -> list[Instruction]:
+    def resume(self, row: Row, request: str, at: At) -> Turn:
         """What a new owner of the row must set going: timers and map functions. It changes nothing."""
-        if row.finished is not None:
-            return []
-        out = self._calls.resume(row, at)
-        if self._is_root and row.context.deadline_ms is not None:
-            out.append(Arm("", DEADLINE, 0, row.context.deadline_ms))
-        return out
+        turn = Turn(row, request, at)
+        if row.finished is None:
+            self._calls.resume(turn)
+            if self._is_root and row.context.deadline_ms is not None:
+                turn.asked.append(Arm("", DEADLINE, 0, row.context.deadline_ms))
+        return turn
 
     def is_owed_an_end(self, row: Row) -> bool:
         """Whether this is the root, the request has been heard of, and nobody has been told how it ended."""
@@ -94,36 +99,33 @@ class StageMachine:
         """Drop what is kept in memory beside the row of a request."""
         self._calls.forget(request)
 
-    def _open(self, row: Row, record: HomeRecord, at: At) -> list[Instruction]:
+    def _open(self, turn: Turn, record: HomeRecord) -> None:
         match record:  # the most frequent ones first
             case Chunk():
-                return self._chunk(row, record, at)
+                self._chunk(turn, record)
             case Items():
-                self._check_stream(record.stage, record.path)
-                out: list[Instruction] = []
-                if record.epoch or "~" in record.path:
-                    implied = self._dead.implied(record.stage, [record.path, *child_paths(record)])
-                    out = self._withdraw(row, record.request, implied, at)
-                self._joins.absorb_items(row, record)
-                return out + self._advance(row, record.request, at, may_end_early=record.close is not None)
+                self._items(turn, record)
             case Start():
-                return self._start(row, record, at)
+                self._start(turn, record)
             case Request():
-                return self._request(row, record, at)
+                self._request(turn, record)
             case Retract():
-                cut = Cut(record.stage, record.path, record.first, record.epoch)
                 self._check_stream(record.stage, record.path)
-                cuts = [*self._dead.implied(record.stage, [record.path]), cut]
-                return self._withdraw(row, record.request, cuts, at) + self._advance(row, record.request, at)
+                cut = Cut(record.stage, record.path, record.first, record.epoch)
+                self._withdraw(turn, [*self._dead.implied(record.stage, [record.path]), cut])
+                self._advance(turn)
             case Result():
-                ruling = rule_result(row.calls.get(record.path), record)
-                return self._calls.result(row, record.request, record, at) if ruling is Ruling.ACCEPT else []
+                if rule_result(turn.row.calls.get(record.path), record) is Ruling.ACCEPT:
+                    self._calls.result(turn, record)
             case Timer():
-                return self._timer(row, record, at)
+                self._timer(turn, record)
             case Cancel():
-                return self._cancel_item(row, record, at) if record.stage else self._cancel(row, record, at)
+                if record.stage:
+                    self._cancel_item(turn, record)
+                else:
+                    self._cancel(turn, record)
             case Forget():
-                return self._forget(row, record.request, Status.OK)
+                self._forget(turn, Status.OK)
             case _:
                 raise Poison(f"{self._stage.name}: a record of type {type(record).__name__} is not understood")
 
@@ -133,142 +135,152 @@ class StageMachine:
         if found is None or len(parse_path(path)) != found.node.depth:
             raise Poison(f"{self._stage.name}: there is no such stream (its stage, or the depth of its path)")
 
-    def _request(self, row: Row, request: Request, at: At) -> list[Instruction]:
-        self._joins.absorb_request(row, request)
-        out: list[Instruction] = []
+    def _items(self, turn: Turn, items: Items) -> None:
+        self._check_stream(items.stage, items.path)
+        if items.epoch or "~" in items.path:
+            self._withdraw(turn, self._dead.implied(items.stage, [items.path, *child_paths(items)]))
+        self._joins.absorb_items(turn.row, items)
+        self._advance(turn, may_end_early=items.close is not None)
+
+    def _request(self, turn: Turn, request: Request) -> None:
+        self._joins.absorb_request(turn.row, request)
         if self._is_root:
-            out.append(self._outputs.event(request.id, EventKind.ACCEPTED, "", 0, at, {"mode": request.context.mode}))
+            self._outputs.event(turn, EventKind.ACCEPTED, "", 0, {"mode": request.context.mode})
             due_ms = request.context.deadline_ms
-            if due_ms is not None and due_ms <= at.at_ms:  # nobody was there to hear of it in time
-                return out + self._end(row, request.id, at, Status.FAILED, OVERDUE)
+            if due_ms is not None and due_ms <= turn.at.at_ms:  # nobody was there to hear of it in time
+                self._end(turn, Status.FAILED, OVERDUE)
+                return
             if due_ms is not None:
-                out.append(Arm("", DEADLINE, 0, due_ms))
-        return out + self._advance(row, request.id, at, may_end_early=True)
+                turn.asked.append(Arm("", DEADLINE, 0, due_ms))
+        self._advance(turn, may_end_early=True)
 
-    def _advance(self, row: Row, request: str, at: At, *, may_end_early: bool = False) -> list[Instruction]:
+    def _advance(self, turn: Turn, *, may_end_early: bool = False) -> None:
+        row = turn.row
         if not self._is_root:
-            return self._calls.open_ready(row, request, at)
+            self._calls.open_ready(turn)
+            return
         if row.value(REQUEST, "") is None:
-            return []  # its end is told after its beginning, even where the rest of it overtakes the request itself
-        if not self._joins.is_ready(row, ""):
-            # Only a close makes anything final.
-            return self._end_early(row, request, at) if may_end_early and self._calls.has_enough(row) else []
-        failed = [f"{source}: {paths['']}" for source, paths in row.failures.items() if "" in paths]
-        result, cause = self._calls.gathered(row, "")
-        cause = cause or "; ".join(failed) or None
-        return self._end(row, request, at, Status.FAILED if cause else Status.OK, cause, result)
+            return  # its end is told after its beginning, even where the rest of it overtakes the request itself
+        is_early = not self._joins.is_ready(row, "")
+        # Only a close makes anything final.
+        if is_early and not (may_end_early and self._calls.has_enough(row)):
+            return
+        result, cause = self._calls.whole(turn)
+        if not is_early:
+            failed = [f"{source}: {paths['']}" for source, paths in row.failures.items() if "" in paths]
+            cause = cause or "; ".join(failed) or None
+        self._end(turn, Status.FAILED if cause else Status.OK, cause, result, early=is_early)
 
-    def _start(self, row: Row, start: Start, at: At) -> list[Instruction]:
-        match rule_start(row.calls.get(start.path), start):
+    def _start(self, turn: Turn, start: Start) -> None:
+        match rule_start(turn.row.calls.get(start.path), start):
             case Ruling.FOLLOW:
-                return self._calls.follow(row, start.path, start.run, at)
+                self._calls.follow(turn, start.path, start.run)
             case Ruling.ABORT:
-                return [self._outputs.control(Ended(start.request, self._stage.name, start.path, start.attempt))]
-            case ruling:
-                return self._retry_if(ruling, row, start.request, start.path, at, "its worker was replaced")
+                self._tell_over(turn, start)
+            case Ruling.RETRY:
+                self._calls.retry(turn, start.path, "its worker was replaced")
 
-    def _chunk(self, row: Row, chunk: Chunk, at: At) -> list[Instruction]:
-        call = row.calls.get(chunk.path)
+    def _chunk(self, turn: Turn, chunk: Chunk) -> None:
+        call = turn.row.calls.get(chunk.path)
         if begins_run(call, chunk):
-            start = Start(chunk.request, chunk.path, chunk.attempt, chunk.run)
-            told = self._start(row, start, at)
+            if chunk.end is not None and (call is None or call.closed):
+                return  # the run has ended: nobody is to be told that it is over
+            self._start(turn, Start(chunk.request, chunk.path, chunk.attempt, chunk.run))
             if call is None or call.run != chunk.run:
-                return told if chunk.end is None or (call is not None and not call.closed) else []
+                return
+            turn.asked.clear()  # the chunk arms the call's timer itself
         ruling = rule_chunk(call, chunk)
         if ruling is Ruling.ACCEPT:
-            return self._calls.chunk(row, chunk.request, chunk, at)
-        return self._retry_if(ruling, row, chunk.request, chunk.path, at, "a hole in its output")
+            self._calls.chunk(turn, chunk)
+        elif ruling is Ruling.RETRY:
+            self._calls.retry(turn, chunk.path, "a hole in its output")
 
-    def _timer(self, row: Row, timer: Timer, at: At) -> list[Instruction]:
+    def _timer(self, turn: Turn, timer: Timer) -> None:
         if self._is_root and timer.attempt == DEADLINE:
-            due = row.context.deadline_ms
-            if due is None:
-                return []
-            if at.at_ms < due:
-                return [Arm("", DEADLINE, 0, due)]  # the clock that fired it is ahead of the log's
-            return self._end(row, timer.request, at, Status.FAILED, OVERDUE)
-        if timer.due:
-            return self._calls.overdue(row, timer.request, timer.path, at)
-        ruling = rule_timer(row.calls.get(timer.path), timer)
-        return self._retry_if(ruling, row, timer.request, timer.path, at, "silence")
+            due_ms = turn.row.context.deadline_ms
+            if due_ms is None:
+                return
+            if turn.at.at_ms < due_ms:
+                turn.asked.append(Arm("", DEADLINE, 0, due_ms))  # the clock that fired it is ahead of the log's
+            else:
+                self._end(turn, Status.FAILED, OVERDUE)
+        elif timer.due:
+            self._calls.overdue(turn, timer.path)
+        elif rule_timer(turn.row.calls.get(timer.path), timer) is Ruling.RETRY:
+            self._calls.retry(turn, timer.path, "silence")
 
-    def _withdraw(self, row: Row, request: str, cuts: list[Cut], at: At) -> list[Instruction]:
-        news = [cut for cut in cuts if self._dead.learn(row, cut)]
+    def _withdraw(self, turn: Turn, cuts: list[Cut]) -> None:
+        news = [cut for cut in cuts if self._dead.learn(turn.row, cut)]
         for cut in news:
-            self._joins.withdraw(row, cut)
-        return self._calls.withdraw(row, request, at) if news else []
+            self._joins.withdraw(turn.row, cut)
+        if news:
+            self._calls.withdraw(turn)
 
-    def _cancel(self, row: Row, cancel: Cancel, at: At) -> list[Instruction]:
+    def _cancel(self, turn: Turn, cancel: Cancel) -> None:
         if not self._is_root or cancel.path:
             raise Poison(f"{self._stage.name}: a request is cancelled as a whole, at its root, or an item of a stage")
-        return self._end(row, cancel.request, at, cancel.status, cancel.cause)
+        self._end(turn, cancel.status, cancel.cause)
 
-    def _cancel_item(self, row: Row, cancel: Cancel, at: At) -> list[Instruction]:
+    def _cancel_item(self, turn: Turn, cancel: Cancel) -> None:
         """The root decides, and tells the other homes; there is nothing to cancel before it knows the request."""
-        request, stage, path = cancel.request, cancel.stage, cancel.path
+        row, stage, path = turn.row, cancel.stage, cancel.path
         known = stage in self._pipeline.stages and stage != self._pipeline.root
         if not known or len(parse_path(path)) != len(self._pipeline.lineage(stage)):
             raise Poison(f"{self._stage.name}: there is no such item to cancel")
-        implied, out = self._dead.implied(stage, [path]), list[Instruction]()
+        implied = self._dead.implied(stage, [path])
         if self._is_root:
             # A client's word withdraws nothing: an epoch that nobody has begun yet is not one of an item.
             unheard = [cut for cut in implied if not self._dead.is_known(row, cut)]
             if row.value(REQUEST, "") is None or unheard or self._dead.is_dead(row, stage, path):
-                return []
+                return
             if self._joins.accounts_for(row, stage, path):
-                return []  # the first decision wins: there is nothing left to cancel
+                return  # the first decision wins: there is nothing left to cancel
             if sum(map(len, row.cancelled.values())) >= MAX_CANCELLED:
                 raise Poison(f"{self._stage.name}: more than {MAX_CANCELLED} items of one request are cancelled")
-            told = msgspec.structs.replace(cancel, context=row.context)
-            node = self._pipeline.stages[stage].node
-            below = list(node.below[1:])
-            out.append(self._outputs.control(Cancelled(request, path, below)))  # sooner than by way of their homes
-            out += [self._outputs.to_stage(name, request, told) for name in node.derived if name != self._stage.name]
-            out.append(self._outputs.cancelled(cancel, below, at))
+            self._tell_cancelled(turn, cancel)
         else:
             row.context = cancel.context
-            out += self._withdraw(row, request, implied, at)
+            self._withdraw(turn, implied)
             if self._dead.is_dead(row, stage, path):  # what replaces it is not what was cancelled
-                return out + self._advance(row, request, at)
+                self._advance(turn)
+                return
         row.cancelled.setdefault(stage, {})[path] = cancel.status
-        out += self._calls.withdraw(row, request, at)
+        self._calls.withdraw(turn)
         self._joins.cut_off(row, stage, path)
-        return out + self._advance(row, request, at)
+        self._advance(turn)
 
-    def _end_early(self, row: Row, request: str, at: At) -> list[Instruction]:
-        result, cause = self._calls.gathered(row, "")
-        return self._end(row, request, at, Status.FAILED if cause else Status.OK, cause, result, early=True)
+    def _tell_cancelled(self, turn: Turn, cancel: Cancel) -> None:
+        told = msgspec.structs.replace(cancel, context=turn.row.context)
+        node = self._pipeline.stages[cancel.stage].node
+        below = list(node.below[1:])
+        # The workers hear of it sooner than by way of their homes.
+        self._outputs.control(turn, Cancelled(turn.request, cancel.path, below))
+        for name in node.derived:
+            if name != self._stage.name:
+                self._outputs.to_stage(turn, name, told)
+        self._outputs.cancelled(turn, cancel, below)
 
     def _end(
-        self,
-        row: Row,
-        request: str,
-        at: At,
-        status: Status,
-        cause: str | None,
-        result: Raw = NOTHING,
-        *,
-        early: bool = False,
-    ) -> list[Instruction]:
+        self, turn: Turn, status: Status, cause: str | None, result: Raw = NOTHING, *, early: bool = False
+    ) -> None:
         body: dict[str, Any] = {"status": status, "result": result}
         body |= ({"cause": cause} if cause else {}) | ({"early": True} if early else {})
-        out: list[Instruction] = []
         if early or status is not Status.OK:  # what the workers hear first is what engines are freed by
-            out.append(self._outputs.control(Cancelled(request, "")))
-        out.append(self._outputs.event(request, EventKind.DONE, "", 0, at, body))
-        out += [self._outputs.to_stage(name, request, Forget(request)) for name in self._others]
-        return out + self._forget(row, request, status)
+            self._outputs.control(turn, Cancelled(turn.request, ""))
+        self._outputs.event(turn, EventKind.DONE, "", 0, body)
+        for name in self._others:
+            self._outputs.to_stage(turn, name, Forget(turn.request))
+        self._forget(turn, status)
 
-    def _forget(self, row: Row, request: str, status: Status) -> list[Instruction]:
-        out = self._calls.abandon(row, request)
-        row.finish(status)
-        self._calls.forget(request)
-        return out
+    def _forget(self, turn: Turn, status: Status) -> None:
+        self._calls.abandon(turn)
+        turn.row.finish(status)
+        self._calls.forget(turn.request)
 
-    def _finished(self, row: Row, record: HomeRecord) -> list[Instruction]:
+    def _finished(self, turn: Turn, record: HomeRecord) -> None:
         if isinstance(record, Start) or (isinstance(record, Chunk) and record.seq == 0 and record.end is None):
-            return [self._outputs.control(Ended(record.request, self._stage.name, record.path, record.attempt))]
-        return []
+            self._tell_over(turn, record)
 
-    def _retry_if(self, ruling: Ruling, row: Row, request: str, path: str, at: At, cause: str) -> list[Instruction]:
-        return self._calls.retry(row, request, path, at, cause) if ruling is Ruling.RETRY else []
+    def _tell_over(self, turn: Turn, run: Start | Chunk) -> None:
+        """Whoever makes this attempt is to stop: it is over."""
+        self._outputs.control(turn, Ended(turn.request, self._stage.name, run.path, run.attempt))

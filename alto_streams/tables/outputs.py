@@ -9,16 +9,18 @@ import msgspec
 
 from alto_streams.define.stages import Stage
 from alto_streams.tables.rows import CallState, Send
+from alto_streams.tables.turns import Turn
 from alto_streams.wire import topic_names
 from alto_streams.wire.paths import child_path
 from alto_streams.wire.records import (
     Cancel,
     Child,
     Close,
-    Context,
+    ControlRecord,
     DeadLetter,
     Event,
     EventKind,
+    HomeRecord,
     Items,
     Mode,
     Raw,
@@ -29,108 +31,87 @@ from alto_streams.wire.records import (
 )
 
 
-class At(msgspec.Struct, frozen=True):
-    """Where a record stands in the log, and when it was appended."""
-
-    topic: str
-    partition: int
-    offset: int
-    at_ms: int
-
-
 class Outputs:
-    """The records that one stage's home appends."""
+    """The records that one stage's home appends: each method adds to what its turn asks for."""
 
     def __init__(self, pipeline: str, stage: Stage) -> None:
         self.pipeline, self._stage, self._name = pipeline, stage, stage.name
         self._results = topic_names.results_topic(pipeline)
+        self._letters = topic_names.dead_letters_topic(pipeline)
 
-    def items(
-        self, request: str, context: Context, path: str, call: CallState, children: list[Child], close: Close | None
-    ) -> list[Send]:
+    def items(self, turn: Turn, path: str, call: CallState, children: list[Child], close: Close | None) -> None:
         """New children of the stream at `path`, and its close, to every consumer that wants them."""
-        sends = []
         encoded: dict[tuple[bool, bool], Raw] = {}  # most consumers are told the same
+        context = turn.row.context
         for route in self._stage.node.routes:
             told = route.children and bool(children)
             ended = close is not None and (route.closes or (route.held and context.mode is Mode.BARRIER))
             if told or ended:
                 if (told, ended) not in encoded:
                     told_of = (call.children, call.epoch, children if told else [], close if ended else None)
-                    encoded[told, ended] = Raw(encode(Items(request, self._name, path, *told_of, context)))
+                    encoded[told, ended] = Raw(encode(Items(turn.request, self._name, path, *told_of, context)))
                 # A close may end the request: nothing that the client is to see may come after that.
                 topic = topic_names.home_topic(self.pipeline, route.consumer)
-                sends.append(Send(topic, encoded[told, ended], key=request, last=ended))
-        return sends
+                turn.asked.append(Send(topic, encoded[told, ended], key=turn.request, last=ended))
 
-    def shown_items(
-        self, request: str, path: str, call: CallState, children: list[Child], close: Close | None, at: At
-    ) -> list[Send]:
+    def shown_items(self, turn: Turn, path: str, call: CallState, children: list[Child], close: Close | None) -> None:
         """The client's view of the same."""
         if self._stage.show == "nothing":
-            return []
-        sends = []
+            return
         if self._stage.show == "items":
             for offset, child in enumerate(children):
                 body = {"value": child.value} | _ending(child.status, child.cause)
                 item = child_path(path, call.children + offset, call.epoch)
-                sends.append(self.event(request, EventKind.ITEM, item, 0, at, body))
+                self.event(turn, EventKind.ITEM, item, 0, body)
         if close is not None and (self._stage.show == "text" or close.status is not Status.OK):
             body = {"count": close.count} | _ending(close.status, close.cause)
-            sends.append(self.event(request, EventKind.CLOSE, path, call.shown, at, body))
+            self.event(turn, EventKind.CLOSE, path, call.shown, body)
             call.shown += 1
-        return sends
 
-    def shown_text(self, request: str, path: str, call: CallState, text: str, at: At) -> list[Send]:
+    def shown_text(self, turn: Turn, path: str, call: CallState, text: str) -> None:
         """Accepted text of a stream that the client watches."""
-        if self._stage.show != "text" or not text:
-            return []
-        call.shown += 1
-        return [self.event(request, EventKind.CHUNK, path, call.shown - 1, at, {"text": text})]
+        if self._stage.show == "text" and text:
+            self.event(turn, EventKind.CHUNK, path, call.shown, {"text": text})
+            call.shown += 1
 
-    def retract(self, request: str, path: str, call: CallState, at: At) -> list[Send]:
+    def retract(self, turn: Turn, path: str, call: CallState) -> None:
         """All children of the stream at `path` are withdrawn; the call's epoch is the one that replaces them."""
-        derived = self._stage.node.derived
-        record = Retract(request, self._name, path, 0, call.epoch)
         body = {"first": 0, "epoch": call.epoch, "stages": self._stage.node.below}
-        told = self.event(request, EventKind.RETRACTED, path, call.epoch, at, body)
-        return [told, *(self.to_stage(name, request, record) for name in derived)]
+        self.event(turn, EventKind.RETRACTED, path, call.epoch, body)
+        for name in self._stage.node.derived:
+            self.to_stage(turn, name, Retract(turn.request, self._name, path, 0, call.epoch))
 
-    def cancelled(self, cancel: Cancel, below: Sequence[str], at: At) -> Send:
+    def cancelled(self, turn: Turn, cancel: Cancel, below: Sequence[str]) -> None:
         """The client's view of an item that was cancelled, with what these stages have below it."""
         body = Raw(_encode({"count": 0, "stages": below} | _ending(cancel.status, cancel.cause)))
-        event = Event(cancel.request, EventKind.CLOSE, cancel.stage, cancel.path, 0, at.at_ms, body)
-        return self._keyed(self._results, cancel.request, event)
+        event = Event(cancel.request, EventKind.CLOSE, cancel.stage, cancel.path, 0, turn.at.at_ms, body)
+        self._keyed(turn, self._results, event)
 
-    def event(self, request: str, kind: EventKind, path: str, number: int, at: At, body: dict[str, Any]) -> Send:
+    def event(self, turn: Turn, kind: EventKind, path: str, number: int, body: dict[str, Any]) -> None:
         """One client event."""
-        record = Event(request, kind, self._name, path, number, at.at_ms, Raw(_encode(body)))
-        return self._keyed(self._results, request, record)
+        record = Event(turn.request, kind, self._name, path, number, turn.at.at_ms, Raw(_encode(body)))
+        self._keyed(turn, self._results, record)
 
-    def dead_letters(self, request: str, path: str, children: list[Child], close: Close | None, at: At) -> list[Send]:
+    def dead_letters(self, turn: Turn, path: str, children: list[Child], close: Close | None) -> None:
         """Failed leaves, with their cause and the record that they came from."""
         ends: list[Child | Close] = [end for end in (*children, close) if end is not None]
-        return [
-            self._keyed(
-                topic_names.dead_letters_topic(self.pipeline),
-                request,
-                DeadLetter(end.cause or "", self._name, request, path, at.topic, at.partition, at.offset),
-            )
-            for end in ends
-            if end.status is Status.FAILED
-        ]
+        at = turn.at
+        for end in ends:
+            if end.status is Status.FAILED:
+                place = (at.topic, at.partition, at.offset)
+                self._keyed(turn, self._letters, DeadLetter(end.cause or "", self._name, turn.request, path, *place))
 
-    def control(self, record: Wire) -> Send:
+    def control(self, turn: Turn, record: ControlRecord) -> None:
         """To every worker."""
-        return Send(topic_names.control_topic(self.pipeline), Raw(encode(record)))
+        turn.asked.append(Send(topic_names.control_topic(self.pipeline), Raw(encode(record))))
 
-    def to_stage(self, stage: str, request: str, record: Wire) -> Send:
-        """To the home of a request at another stage."""
-        return self._keyed(topic_names.home_topic(self.pipeline, stage), request, record)
+    def to_stage(self, turn: Turn, stage: str, record: HomeRecord) -> None:
+        """To the home of the request at another stage."""
+        self._keyed(turn, topic_names.home_topic(self.pipeline, stage), record)
 
     @staticmethod
-    def _keyed(topic: str, request: str, record: Wire) -> Send:
-        return Send(topic, Raw(encode(record)), key=request)
+    def _keyed(turn: Turn, topic: str, record: Wire) -> None:
+        turn.asked.append(Send(topic, Raw(encode(record)), key=turn.request))
 
 
 def _ending(status: Status, cause: str | None) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from alto_streams.define.pipeline import Parser, Pipeline, Prompt
 from alto_streams.scheduler.placing import Ask, Placing
 from alto_streams.tables import attempts
 from alto_streams.tables.joins import Joins
-from alto_streams.tables.outputs import At
-from alto_streams.tables.rows import Row, Send
+from alto_streams.tables.rows import Send
+from alto_streams.tables.turns import Turn
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Call, Chunk, Home, Mode, Raw, Status, Work, encode
 from alto_streams.wire.resume import rest_of
@@ -35,9 +35,10 @@ class Prompts:
         self._pipeline, self._stage, self._joins, self._placing = pipeline, pipeline.stages[stage], joins, placing
         self._open: dict[tuple[str, str], _Open] = {}
 
-    def work(self, row: Row, request: str, path: str, at: At) -> Send:
+    def work(self, turn: Turn, path: str) -> Send:
         """The work item of the open attempt. Raises whatever the author's function raises."""
-        call, wire = row.calls[path], self._left(row, request, path)
+        row, request, at = turn.row, turn.request, turn.at
+        call, wire = row.calls[path], self._left(turn, path)
         if wire is None:
             raise ValueError("the call may write nothing: give its prompt max_tokens above 0")
         stage, written, due_ms = self._stage.name, len(call.text), row.context.deadline_ms
@@ -61,13 +62,13 @@ class Prompts:
         topic = topic_names.work_topic(self._pipeline.name, stage)
         return Send(topic, Raw(encode(work)), request, partition, call=(path, call.attempt))
 
-    def is_written(self, row: Row, request: str, path: str) -> bool:
+    def is_written(self, turn: Turn, path: str) -> bool:
         """Whether the call has written all that it may: its tokens, its lines, its choice. Raises as `work`."""
-        return self._left(row, request, path) is None
+        return self._left(turn, path) is None
 
-    def read(self, row: Row, request: str, chunk: Chunk) -> list[Any]:
+    def read(self, turn: Turn, chunk: Chunk) -> list[Any]:
         """What the call's parser finds in this chunk, which is accepted into the stream. Raises as `work`."""
-        call, opened = row.calls[chunk.path], self._opened(row, request, chunk.path)
+        call, opened = turn.row.calls[chunk.path], self._opened(turn, chunk.path)
         attempts.accept(call, chunk)
         found = opened.parser.feed(chunk.text, chunk.logprobs)
         opened.fed = len(call.text)
@@ -75,9 +76,9 @@ class Prompts:
             return [*found, *opened.parser.close()]  # a stream that failed keeps its whole items only
         return found
 
-    def rest(self, row: Row, request: str, path: str) -> list[Any]:
+    def rest(self, turn: Turn, path: str) -> list[Any]:
         """What the end of the text ends. Raises as `work`."""
-        return self._opened(row, request, path).parser.close()
+        return self._opened(turn, path).parser.close()
 
     def drop(self, request: str, path: str) -> None:
         """The call is over, or begins anew."""
@@ -90,11 +91,12 @@ class Prompts:
             del self._open[key]
         self._placing.forget(request)
 
-    def _left(self, row: Row, request: str, path: str) -> Call | None:
-        call, prompt = row.calls[path], self._opened(row, request, path).prompt
+    def _left(self, turn: Turn, path: str) -> Call | None:
+        call, prompt = turn.row.calls[path], self._opened(turn, path).prompt
         return rest_of(prompt.call(), prompt.grammar, call.text, call.spent)
 
-    def _opened(self, row: Row, request: str, path: str) -> _Open:
+    def _opened(self, turn: Turn, path: str) -> _Open:
+        row, request = turn.row, turn.request
         call, opened = row.calls[path], self._open.get((request, path))
         if opened is None or opened.fed != len(call.text):
             prompt: Prompt[Any] = self._stage.function(**self._joins.arguments(row, path))

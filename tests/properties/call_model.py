@@ -14,8 +14,8 @@ import msgspec
 from alto_streams.tables.attempts import MAX_STARTS
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
+from alto_streams.tables.turns import At
 from alto_streams.wire.records import (
     Child,
     Chunk,
@@ -104,7 +104,7 @@ class CallWorld:
         self.timers.clear()
         if self.kind == "map":
             self.work.clear()
-        self._carry_out(self._machine.resume(self.row, self._at()))
+        self._carry_out(self._machine.resume(self.row, REQUEST_ID, self._at()).asked)
         self.check_goes_on()
 
     # --- how it ends
@@ -178,7 +178,7 @@ class CallWorld:
         self.said.append(record)
         known = self.row.calls.get("")
         was = None if known is None else (known.closed, known.attempt, known.run, self.text)
-        out = self._machine.apply(self.row, record, self._at())
+        out = self._machine.apply(self.row, record, self._at()).asked
         self._carry_out(out)
         if was is not None:
             self._check(record, was, out)

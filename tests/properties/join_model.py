@@ -15,8 +15,8 @@ import msgspec
 from alto_streams.define.pipeline import Gather, Pipeline
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Row, Send, decode_row, encode_row
+from alto_streams.tables.turns import At
 from alto_streams.wire.records import Cancel, Child, Close, HomeRecord, Items, Raw, Request, Retract, Status
 from tests.placing import Always
 from tests.properties import made
@@ -121,7 +121,7 @@ class JoinWorld:
         self.said.append(record)
         self._learn(record)
         self.offset += 1
-        for each in self._machine.apply(self.row, record, At("home", 0, self.offset, self.offset)):
+        for each in self._machine.apply(self.row, record, At("home", 0, self.offset, self.offset)).asked:
             if isinstance(each, Send) and each.topic == "chunks.chain.answer":
                 self._hear(msgspec.json.decode(each.record))
         self._check()

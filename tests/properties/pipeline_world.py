@@ -18,8 +18,8 @@ import msgspec
 from alto_streams.define.topology import REQUEST
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
+from alto_streams.tables.turns import At
 from alto_streams.wire.paths import child_path
 from alto_streams.wire.records import (
     Cancel,
@@ -146,7 +146,7 @@ class PipelineWorld:
         home.row = decode_row(encode_row(home.row))
         home.machine.forget(REQUEST_ID)
         self.now_ms += 1
-        self._carry_out(home, home.machine.resume(home.row, At("", 0, home.offset, self.now_ms)))
+        self._carry_out(home, home.machine.resume(home.row, REQUEST_ID, At("", 0, home.offset, self.now_ms)).asked)
 
     def fire(self, pick: int) -> None:
         """The last timer of some call fires, whether or not its time has come."""
@@ -176,7 +176,7 @@ class PipelineWorld:
         home.offset += 1
         self.now_ms += 1
         home.told.append((record, At(f"chunks.shape.{stage}", 0, home.offset, self.now_ms)))
-        out = home.machine.apply(home.row, *home.told[-1])
+        out = home.machine.apply(home.row, *home.told[-1]).asked
         for each in out:
             if isinstance(each, Send):
                 self._note(home, each)

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from alto_streams.tables import attempts, calls, machine, prompts
 from alto_streams.tables.attempts import Ruling
 from alto_streams.tables.calls import Calls
-from alto_streams.tables.rows import CallState
+from alto_streams.tables.rows import Arm, CallState
+from alto_streams.tables.turns import Turn
 from alto_streams.wire.records import Chunk, Start, Timer, Work
 from tests.properties import call_model
 from tests.properties.call_model import CallWorld
@@ -156,11 +157,16 @@ def stale_timers_obeyed(patch: pytest.MonkeyPatch) -> None:
 
 def timers_not_armed_anew(patch: pytest.MonkeyPatch) -> None:
     true = Calls.chunk
-    patch.setattr(Calls, "chunk", lambda *args: [o for o in true(*args) if not isinstance(o, calls.Arm)])
+
+    def chunk(self: Calls, turn: Turn, chunk: Chunk) -> None:
+        true(self, turn, chunk)
+        turn.asked = [each for each in turn.asked if not isinstance(each, Arm)]
+
+    patch.setattr(Calls, "chunk", chunk)
 
 
 def new_owners_arm_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Calls, "resume", lambda *args: [])
+    patch.setattr(Calls, "resume", lambda *args: None)
 
 
 def prefix_off_by_one(patch: pytest.MonkeyPatch) -> None:
@@ -180,7 +186,7 @@ def attempts_without_bound(patch: pytest.MonkeyPatch) -> None:
 
 
 def redone_without_an_epoch(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Calls, "_take_back", lambda *args: [])
+    patch.setattr(Calls, "_take_back", lambda *args: None)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def replay(home: Home, seed: int, forget_after: set[int]) -> tuple[list[list[Ins
 
     row, mind, asked = Row(), machine(), []
     for n, (record, at) in enumerate(home.told):
-        asked.append(mind.apply(row, record, at))
+        asked.append(mind.apply(row, record, at).asked)
         if n in forget_after:
             stored = encode_row(row)
             row, mind = decode_row(stored), machine()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Instruction, Row, Send, decode_row, encode_row
+from alto_streams.tables.turns import At
 from alto_streams.wire.records import Event, EventKind, HomeRecord, Items, decoder
 from alto_streams.wire.topic_names import home_topic
 from tests.placing import Always
@@ -52,7 +52,7 @@ def replay(stage: str, records: list[Appended], *, forget_after: set[int] | None
     """What a home asks for, record by record. After those in `forget_after` only its encoded row is left."""
     row, mind, asked = Row(), machine(stage), []
     for n, each in enumerate(records):
-        asked.append(mind.apply(row, decode(each.value), At("home", 0, n, each.at_ms)))
+        asked.append(mind.apply(row, decode(each.value), At("home", 0, n, each.at_ms)).asked)
         if forget_after is not None and n in forget_after:
             row, mind = decode_row(encode_row(row)), machine(stage)
     return asked

@@ -117,7 +117,7 @@ def withdrawals_take_the_index_alone(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_gather_is_not_taken_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Calls, "_take_back", lambda *args: [])
+    patch.setattr(Calls, "_take_back", lambda *args: None)
 
 
 def what_began_is_not_held(patch: pytest.MonkeyPatch) -> None:

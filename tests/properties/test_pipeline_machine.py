@@ -16,10 +16,11 @@ from alto_streams.tables.calls import Calls
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import Outputs
-from alto_streams.tables.rows import Row
+from alto_streams.tables.rows import CallState, Row
+from alto_streams.tables.turns import Turn
 from alto_streams.tables.withdrawals import Withdrawals
 from alto_streams.wire.paths import Scope, Stream
-from alto_streams.wire.records import Items
+from alto_streams.wire.records import Items, Status
 from tests.properties import pipeline_oracle
 from tests.properties.pipeline_oracle import check_done, settle
 from tests.properties.pipeline_world import Faults, PipelineWorld
@@ -118,17 +119,23 @@ def a_failed_driver_is_silent(patch: pytest.MonkeyPatch) -> None:
 def redone_without_an_epoch(patch: pytest.MonkeyPatch) -> None:
     true = Calls._take_back
 
-    def take_back(self: Calls, request: str, path: str, call: Any, at: Any) -> Any:
-        true(self, request, path, call, at)
-        call.epoch = 0
-        return []
+    def take_back(self: Calls, turn: Turn, path: str, call: CallState) -> None:
+        asked = list(turn.asked)
+        true(self, turn, path, call)
+        call.epoch, turn.asked = 0, asked
 
     patch.setattr(Calls, "_take_back", take_back)
 
 
 def retractions_not_passed_on(patch: pytest.MonkeyPatch) -> None:
     true = Outputs.retract
-    patch.setattr(Outputs, "retract", lambda *args: true(*args)[:1])
+
+    def retract(self: Outputs, turn: Turn, *args: Any) -> None:
+        asked = len(turn.asked)
+        true(self, turn, *args)
+        del turn.asked[asked + 1 :]
+
+    patch.setattr(Outputs, "retract", retract)
 
 
 def the_dead_rise(patch: pytest.MonkeyPatch) -> None:
@@ -149,10 +156,9 @@ def children_are_numbered_anew(patch: pytest.MonkeyPatch) -> None:
 def a_finished_request_rises(patch: pytest.MonkeyPatch) -> None:
     true = StageMachine._forget
 
-    def forget(self: StageMachine, row: Row, *rest: Any) -> Any:
-        true(self, row, *rest)
-        row.finished = None
-        return []
+    def forget(self: StageMachine, turn: Turn, status: Status) -> None:
+        true(self, turn, status)
+        turn.row.finished = None
 
     patch.setattr(machine.StageMachine, "_forget", forget)
 

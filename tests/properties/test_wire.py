@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from alto_streams.errors import Poison
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Row, decode_row, encode_row
+from alto_streams.tables.turns import At
 from alto_streams.wire.call import Call
 from alto_streams.wire.paths import MAX_DEPTH, MAX_EPOCH, MAX_INDEX, Level, Path, parse_path, wire_path
 from alto_streams.wire.records import ControlRecord, DeadLetter, Event, HomeRecord, Raw, Work, decoder, encode

@@ -13,8 +13,9 @@ from alto_streams.tables import attempts, calls, joins, machine, outputs, prompt
 from alto_streams.tables.attempts import Ruling
 from alto_streams.tables.markers import is_marker
 from alto_streams.tables.rows import CallState, Row
+from alto_streams.tables.turns import Turn
 from alto_streams.wire.paths import Scope, parse_path, wire_path
-from alto_streams.wire.records import Chunk, Request, Start, Timer, Work
+from alto_streams.wire.records import Chunk, Request, Start, Status, Timer, Work
 from alto_streams.worker import pump
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -69,10 +70,9 @@ def marker_forgotten_early(patch: pytest.MonkeyPatch) -> None:
 def finished_rows_rise(patch: pytest.MonkeyPatch) -> None:
     true = machine.StageMachine._forget
 
-    def forget(self: machine.StageMachine, row: Row, *rest: object) -> list[object]:
-        true(self, row, *rest)  # type: ignore[arg-type]
-        row.finished = None
-        return []
+    def forget(self: machine.StageMachine, turn: Turn, status: Status) -> None:
+        true(self, turn, status)
+        turn.row.finished = None
 
     patch.setattr(machine.StageMachine, "_forget", forget)
 
@@ -208,8 +208,10 @@ def early_gather(patch: pytest.MonkeyPatch) -> None:
 def retraction_not_cascaded(patch: pytest.MonkeyPatch) -> None:
     true = outputs.Outputs.retract
 
-    def retract(self: outputs.Outputs, *args: Any) -> list[Any]:
-        return true(self, *args)[:1]  # the client is told, the stages below are not
+    def retract(self: outputs.Outputs, turn: Turn, *args: Any) -> None:
+        asked = len(turn.asked)
+        true(self, turn, *args)
+        del turn.asked[asked + 1 :]  # the client is told, the stages below are not
 
     patch.setattr(outputs.Outputs, "retract", retract)
 
@@ -217,10 +219,9 @@ def retraction_not_cascaded(patch: pytest.MonkeyPatch) -> None:
 def epoch_not_raised(patch: pytest.MonkeyPatch) -> None:
     true = calls.Calls._take_back
 
-    def take_back(self: calls.Calls, request: str, path: str, call: CallState, at: Any) -> list[Any]:
-        told = true(self, request, path, call, at)
+    def take_back(self: calls.Calls, turn: Turn, path: str, call: CallState) -> None:
+        true(self, turn, path, call)
         call.epoch = 0
-        return told
 
     patch.setattr(calls.Calls, "_take_back", take_back)
 

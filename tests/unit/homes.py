@@ -10,8 +10,8 @@ import msgspec
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.tables.calls import Limits
 from alto_streams.tables.machine import StageMachine
-from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send, decode_row, encode_row
+from alto_streams.tables.turns import At
 from alto_streams.wire.records import (
     Child,
     Chunk,
@@ -55,11 +55,15 @@ class Home:
         """The next records of its partition. Returns what it asks for."""
         out: list[Instruction] = []
         for record in records:
-            out += self.machine.apply(self.row, record, self.at())  # type: ignore[arg-type]
+            out += self.machine.apply(self.row, record, self.at()).asked  # type: ignore[arg-type]
             if self._forgetful:
                 self.row, self.machine = decode_row(encode_row(self.row)), self._made()
         self.said += out
         return out
+
+    def resumed(self) -> list[Instruction]:
+        """What a new owner of its partition must set going."""
+        return self.machine.resume(self.row, REQUEST_ID, self.at()).asked
 
     def at(self) -> At:
         """The place of the next record."""

@@ -109,7 +109,7 @@ class TestMap:
     def test_a_new_owner_runs_it_again(self) -> None:
         home = Home(pipeline, "evidence")
         home.tell(items("queries", "0/0", Query("q")))
-        out = home.machine.resume(home.row, home.at())
+        out = home.resumed()
         assert [r.path for r in runs(out)] == [a.path for a in arms(out)] == ["0/0/0"]
 
 
@@ -172,7 +172,7 @@ class TestRequest:
     def test_a_new_owner_keeps_the_deadline(self) -> None:
         report = Home(pipeline, "report")
         armed = arms(report.tell(request(Question("why?"), deadline_ms=9_000)))
-        assert report.machine.resume(report.row, report.at()) == armed
+        assert report.resumed() == armed
 
     def test_the_first_terminal_record_wins(self) -> None:
         report = Home(pipeline, "report")
@@ -191,7 +191,7 @@ class TestRequest:
         assert len(encode_row(answer.row)) <= 64
         assert answer.tell(request(Question("why?")), chunk("", 1, "x"), Timer(REQUEST_ID, "", 1, 2)) == []
         assert sent(answer.tell(start("", "b")), "control.") == [Ended(REQUEST_ID, "answer", "", 1)]
-        assert answer.machine.resume(answer.row, answer.at()) == []
+        assert answer.resumed() == []
 
     def test_the_marker_is_small_at_any_offset(self, answer: Home) -> None:
         answer.tell(Forget(REQUEST_ID))

@@ -223,7 +223,7 @@ class TestTime:
         home.tell(start("0"))
         early = arms(home.tell(Timer(REQUEST_ID, "0", 1, 0, due=True)))
         assert [arm.due for arm in early] == [True]
-        assert any(arm.due for arm in home.machine.resume(home.row, home.at()) if hasattr(arm, "due"))
+        assert any(arm.due for arm in home.resumed() if hasattr(arm, "due"))
         home.now_ms += 5_000
         out = home.tell(Timer(REQUEST_ID, "0", 1, 0, due=True))
         (closed,) = [each for each in sent(out, "chunks.factcheck.judge") if isinstance(each, Items)]

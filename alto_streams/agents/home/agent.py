@@ -33,8 +33,8 @@ from alto_streams.log.sender import Out
 from alto_streams.retry import insist, insist_while
 from alto_streams.tables.machine import OVERDUE, StageMachine
 from alto_streams.tables.markers import is_marker
-from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Arm, Instruction, Run, Send
+from alto_streams.tables.turns import At
 from alto_streams.wire.records import Cancel, Chunk, HomeRecord, Request, Result, Status, Timer, decoder, encode
 from alto_streams.wire.topic_names import home_topic, results_topic
 from alto_streams.worker.pump import Polled as PolledAt
@@ -143,8 +143,8 @@ class StageAgent:
         self._horizon.own(partition, now_ms)
         for key, _ in list(self._table.items(partition)):
             row = self._rows.row(partition, key)
-            resumed = self._machine.resume(row, At(self._topic, partition, row.offset, now_ms))
-            await self._carry_out(partition, [(key, resumed)])
+            resumed = self._machine.resume(row, key, At(self._topic, partition, row.offset, now_ms))
+            await self._carry_out(partition, [(key, resumed.asked)])
             if row.finished is not None:
                 self._rows.drop(partition, key)
 
@@ -205,7 +205,7 @@ class StageAgent:
             return self._rows.release(partition, key)
         at = At(self._topic, partition, polled.offset, polled.at_ms)
         try:
-            instructions = self._machine.apply(row, record, at)
+            turn = self._machine.apply(row, record, at)
         except Exception as error:
             self._rows.drop(partition, key)  # it is half changed
             if isinstance(error, Poison):
@@ -215,7 +215,7 @@ class StageAgent:
         if row.offset != at.offset:  # it changed nothing
             return self._rows.release(partition, key)
         self._rows.changed(partition, key, record, at)
-        decided.setdefault(key, []).extend(instructions)
+        decided.setdefault(key, []).extend(turn.asked)
         if row.finished is not None:
             self._timers.forget(partition, key)
             self._horizon.ended(partition, key, polled.at_ms)

@@ -12,8 +12,8 @@ from alto_streams.agents.home.protocols import RowTable
 from alto_streams.errors import Fenced
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.markers import decode_stored, encode_stored
-from alto_streams.tables.outputs import At
 from alto_streams.tables.rows import Row
+from alto_streams.tables.turns import At
 from alto_streams.wire.records import HomeRecord
 
 Written = tuple[str, int, bytes]
