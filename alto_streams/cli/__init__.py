@@ -15,6 +15,7 @@ import typer
 from alto_streams import __version__
 from alto_streams.cli import (
     ask,
+    before,
     cancel,
     dead_letters,
     demo,
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run_command(arguments: Sequence[str]) -> int:
     """The same, with the exit code returned. Errors are one line on standard error, never a traceback."""
     command = typer.main.get_command(app)
+    before.each(command)
     if os.getcwd() not in sys.path:  # a pipeline of one's own stands where the command is run, as with Faust's -A
         sys.path.insert(0, os.getcwd())
     try:

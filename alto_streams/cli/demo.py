@@ -47,8 +47,8 @@ async def _demo(
     from alto_streams.settings import settings
 
     asked = Asked(FACTCHECK, {"prompt": question or DEMO_QUESTION}, mode)
-    cluster = prepared(settings(), target=target, gguf=gguf, corpus=corpus, private=True)
     with tempfile.TemporaryDirectory(prefix="alto-demo-", ignore_cleanup_errors=True) as folder:
+        cluster = prepared(settings(), target=target, gguf=gguf, corpus=corpus, private=True, var=Path(folder))
         # The part that fails says where its log is, and shows its end: the folder itself need not outlive the demo.
         async with ends_on_signals(), running(cluster, Path(folder), sys.stdout):
             print(f"Question ({mode}): {asked.input['prompt']}", flush=True)

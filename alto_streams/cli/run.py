@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from alto_streams.cli import options
 
 if TYPE_CHECKING:
     from alto_streams.cli.batch import Batch, Row
+    from alto_streams.local.cluster import Cluster
 
 USAGE = (
     "Send every request of a JSONL file (id, prompt) and write one JSON line for each (id, status, answer, claims, "
@@ -72,8 +74,11 @@ def run(
     if gateway or (not wants_own and _answers(addresses[0])):
         failed = asyncio.run(_through(addresses, rows, plan))
     else:
-        cluster = prepared(settings(), target=target, corpus=folder, workers=workers, private=True)
-        failed = asyncio.run(_through_own(cluster, rows, plan))
+
+        def begin(var: Path) -> Cluster:
+            return prepared(settings(), target=target, corpus=folder, workers=workers, private=True, var=var)
+
+        failed = asyncio.run(_through_own(begin, rows, plan))
     if failed:
         raise CommandFailed(f"{failed} of {len(rows)} requests did not end well; {out} says why")
 
@@ -85,13 +90,12 @@ async def _through(gateways: list[str], rows: list[Row], plan: Plan) -> int:
         return await _send(gateways, rows, plan)
 
 
-async def _through_own(cluster: object, rows: list[Row], plan: Plan) -> int:
+async def _through_own(begin: Callable[[Path], Cluster], rows: list[Row], plan: Plan) -> int:
     from alto_streams.cli.system import running
-    from alto_streams.local.cluster import Cluster
     from alto_streams.local.signals import ends_on_signals
 
-    assert isinstance(cluster, Cluster)  # noqa: S101  imported late
     with tempfile.TemporaryDirectory(prefix="alto-run-", ignore_cleanup_errors=True) as folder:
+        cluster = begin(Path(folder))
         async with ends_on_signals(), running(cluster, Path(folder)) as supervisor:
             sending = asyncio.create_task(_send([cluster.gateway], rows, plan))
             broken = asyncio.create_task(supervisor.wait())

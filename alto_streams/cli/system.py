@@ -30,11 +30,12 @@ def prepared(
     port: int | None = None,
     private: bool = False,
     create: bool = True,
+    var: Path | None = None,
 ) -> Cluster:
     """The parts to start. Broker and Redis are started here unless ALTO_BROKER, ALTO_REDIS say where they are.
 
     `target`: the engine of every model, as in ALTO_MODELS. `gguf`: the local engine's weights. `private`: on free
-    ports, so that it runs beside another. `create`: make the topics that are missing.
+    ports, so that it runs beside another. `create`: make the topics that are missing. `var`: instead of ALTO_VAR.
     """
     given = config.model_fields_set
     own_broker, own_redis = "broker" not in given, "redis" not in given
@@ -49,6 +50,8 @@ def prepared(
         changes["models"] = dict.fromkeys(models, target)
     if gguf is not None:
         changes["gguf"] = gguf
+    if var is not None:
+        changes["var"] = var
     if corpus is not None:
         changes["corpus"] = corpus
     if private or port is not None:

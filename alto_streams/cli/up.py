@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from alto_streams.cli import options
+
+if TYPE_CHECKING:
+    from alto_streams.local.cluster import Cluster
 
 
 def register(app: typer.Typer) -> None:
@@ -29,38 +32,48 @@ def up(
 ) -> None:
     """Uses the broker and Redis of ALTO_BROKER and ALTO_REDIS where these are set, else starts its own."""
     from alto_streams.cli.system import prepared
+    from alto_streams.local.system_file import refuse_used
     from alto_streams.settings import settings
     from alto_streams.worker.tcp_ports import check_free
 
     options.choose_apps(app)
     target, folder = options.engine_target(engine, script), options.corpus_folder(corpus)
     config = settings()
+    refuse_used(config.var)
     # Before anything is started: the gateway is the last of the parts.
     check_free("The gateway", "127.0.0.1", port or config.gateway_port, "--port (or ALTO_GATEWAY_PORT)")
     cluster = prepared(config, target=target, gguf=gguf, corpus=folder, workers=workers, port=port, create=create)
     asyncio.run(_up(cluster))
 
 
-async def _up(cluster: object) -> None:
-    from alto_streams.cli.example import ask_line
-    from alto_streams.cli.system import running
-    from alto_streams.local.cluster import Cluster
+async def _up(cluster: Cluster) -> None:
     from alto_streams.local.signals import Interrupted, ends_on_signals
-    from alto_streams.parts import redacted
+    from alto_streams.local.system_file import described, kept
 
-    assert isinstance(cluster, Cluster)  # noqa: S101  imported late
-    is_usual = cluster.gateway == "http://127.0.0.1:8600"
     try:
-        async with ends_on_signals(), running(cluster, cluster.settings.var / "logs") as supervisor:
-            for name, pipeline in cluster.pipelines.items():
-                typer.echo(f"serves   {name}: {', '.join(pipeline.stages)}")
-            typer.echo(f"gateway  {cluster.gateway}  (API description: {cluster.gateway}/docs)")
-            typer.echo(f"broker   {redacted(cluster.settings.broker)}")
-            typer.echo(f"redis    {redacted(cluster.settings.redis)}")
-            typer.echo(f"logs     {(cluster.settings.var / 'logs').resolve()}")
-            first = ask_line(next(iter(cluster.pipelines.values())), None if is_usual else cluster.gateway)
-            typer.echo(f"\nNow, in another terminal:\n  {first}\n")
-            typer.echo("Ctrl-C stops everything.")
-            await supervisor.wait()
+        with kept(described(cluster)) as left:
+            if left is not None:
+                typer.echo(f"{left.path} was left by an `up` that was killed (process {left.pid}); it is written anew")
+            async with ends_on_signals():
+                await _serve(cluster)
     except Interrupted:
         return  # the way to end it
+
+
+async def _serve(cluster: Cluster) -> None:
+    from alto_streams.cli.example import ask_line
+    from alto_streams.cli.system import running
+    from alto_streams.parts import redacted
+
+    config, is_usual = cluster.settings, cluster.gateway == "http://127.0.0.1:8600"
+    async with running(cluster, config.var / "logs") as supervisor:
+        for name, pipeline in cluster.pipelines.items():
+            typer.echo(f"serves   {name}: {', '.join(pipeline.stages)}")
+        typer.echo(f"gateway  {cluster.gateway}  (API description: {cluster.gateway}/docs)")
+        typer.echo(f"broker   {redacted(config.broker)}")
+        typer.echo(f"redis    {redacted(config.redis)}")
+        typer.echo(f"logs     {(config.var / 'logs').resolve()}")
+        first = ask_line(next(iter(cluster.pipelines.values())), None if is_usual else cluster.gateway)
+        typer.echo(f"\nNow, in another terminal:\n  {first}\n")
+        typer.echo("Ctrl-C stops everything.")
+        await supervisor.wait()

@@ -66,7 +66,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env=environment(env),
+                env=environment({"TMPDIR": str(folder), **env}),  # where `up` names itself: no other system is seen
             )
 
     @property
