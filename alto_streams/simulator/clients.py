@@ -8,7 +8,7 @@ import msgspec
 
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.simulator.clock import Clock
-from alto_streams.simulator.words import SimulatedOutcome, SimulatedRequest
+from alto_streams.simulator.experiment import SimulatedOutcome, SimulatedRequest
 from alto_streams.wire.records import Event, EventKind, Raw, Status, decoder
 
 _decode = decoder(Event)

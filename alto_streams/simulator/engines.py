@@ -14,8 +14,8 @@ from alto_streams.models.protocol import Usage
 from alto_streams.models.simulated import RunningBatch
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank
 from alto_streams.simulator.clock import Clock, Logs
+from alto_streams.simulator.experiment import MODEL, Observer, SimulatedSystem
 from alto_streams.simulator.runs import SimulatedRun, Text, Writer
-from alto_streams.simulator.words import MODEL, Observer, SimulatedSystem
 from alto_streams.wire.plans import EngineReport, Load
 from alto_streams.wire.records import End, Status, Work
 

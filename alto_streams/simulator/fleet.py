@@ -8,8 +8,8 @@ from itertools import cycle
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.simulator.clock import Clock, Logs, Reader
 from alto_streams.simulator.engines import QueuedWork, SimulatedWorker
+from alto_streams.simulator.experiment import Observer, SimulatedSystem
 from alto_streams.simulator.runs import Writer
-from alto_streams.simulator.words import Observer, SimulatedSystem
 from alto_streams.wire import topic_names
 from alto_streams.wire.paths import covers
 from alto_streams.wire.plans import Load, Plan

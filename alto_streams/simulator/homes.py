@@ -8,8 +8,8 @@ from alto_streams.agents.home.maps import MapRunner
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.scheduler.placing import Placing
 from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
+from alto_streams.simulator.experiment import SimulatedSystem
 from alto_streams.simulator.virtual import VirtualLoop
-from alto_streams.simulator.words import SimulatedSystem
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send
 from alto_streams.tables.turns import At

@@ -10,11 +10,11 @@ from alto_streams.define.topology import REQUEST
 from alto_streams.scheduler.admission import CROWDED, Admission
 from alto_streams.simulator.clients import Clients
 from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
+from alto_streams.simulator.experiment import NoWatch, Observer, SimulatedOutcome, SimulatedRequest, SimulatedSystem
 from alto_streams.simulator.fleet import SimulatedFleet
 from alto_streams.simulator.homes import Home
 from alto_streams.simulator.schedulers import Scheduling
 from alto_streams.simulator.virtual import SimulationError
-from alto_streams.simulator.words import NoWatch, Observer, SimulatedOutcome, SimulatedRequest, SimulatedSystem
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Cancel, Context, Raw, Request, Status, decoder, encode
 from alto_streams.wire.request_ids import request_id_at

@@ -11,7 +11,7 @@ from alto_streams.models.protocol import Piece
 from alto_streams.models.scripted import script_parts
 from alto_streams.models.simulated import Job, token_count
 from alto_streams.simulator.clock import Clock, Logs
-from alto_streams.simulator.words import SimulatedSystem
+from alto_streams.simulator.experiment import SimulatedSystem
 from alto_streams.wire.records import Chunk, End, Status, Work, encode
 from alto_streams.wire.resume import finished
 

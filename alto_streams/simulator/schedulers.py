@@ -12,8 +12,8 @@ from alto_streams.scheduler.planner import Planner
 from alto_streams.scheduler.policies import PromptAware, policy
 from alto_streams.scheduler.statistics import Statistics
 from alto_streams.simulator.clock import Clock
+from alto_streams.simulator.experiment import MODEL, Observer, SimulatedSystem
 from alto_streams.simulator.fleet import SimulatedFleet
-from alto_streams.simulator.words import MODEL, Observer, SimulatedSystem
 from alto_streams.wire.plans import EngineReport, Forecast, Load, Plan
 
 TOLD_S = 0.1  # how often a worker tells its load

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alto_streams.agents.home.waves import waves
+from alto_streams.agents.home.send_order import waves
 from alto_streams.tables.rows import Send
 from tests.simulation.script import Claim, Question, pipeline
 from tests.unit.homes import STOP, Home, chunk, items, request, start

@@ -23,8 +23,8 @@ from alto_streams.agents.home.horizon import Horizon
 from alto_streams.agents.home.maps import MapRunner
 from alto_streams.agents.home.protocols import Polled, RowTable, SendAll
 from alto_streams.agents.home.row_saver import RowSaver
+from alto_streams.agents.home.send_order import waves
 from alto_streams.agents.home.timers import Timers
-from alto_streams.agents.home.waves import waves
 from alto_streams.agents.home.working_rows import WorkingRows
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced, Poison, Retryable
