@@ -25,7 +25,6 @@ from tests.simulation.log import Log, Place
 from tests.simulation.loop import Scheduler
 from tests.simulation.rows import Kept
 from tests.simulation.script import MAX_TOKENS, Question, Script, pipeline, write_script
-from tests.simulation.seams import seams
 from tests.simulation.workers import LMWorker, StageWorker, Worker
 
 __all__ = ["NONE", "WILD", "Faults", "Violation", "World"]
@@ -161,7 +160,7 @@ class World:
 
     def run(self) -> None:
         """Until nobody has anything left to do, ever. Raises `Violation` if that does not come."""
-        with seams(self.scheduler):
+        with in_virtual_time(self.scheduler):
             try:
                 self._populate()
                 self._until_quiet()

@@ -23,7 +23,7 @@ from alto_streams.agents.home.horizon import Horizon
 from alto_streams.agents.home.maps import MapRunner
 from alto_streams.agents.home.protocols import Polled, RowTable, SendAll
 from alto_streams.agents.home.row_saver import RowSaver
-from alto_streams.agents.home.send_order import waves
+from alto_streams.agents.home.send_order import in_order
 from alto_streams.agents.home.timers import Timers
 from alto_streams.agents.home.working_rows import WorkingRows
 from alto_streams.define.pipeline import Pipeline
@@ -240,7 +240,7 @@ class StageAgent:
                             self._maps.start(partition, key, path, attempt, arguments)
                     case Arm(path, attempt, mark, at_ms, due):
                         self._timers.arm(partition, Timer(key, path, attempt, mark, due), at_ms)
-        for wave in waves(sends, results_topic(self._pipeline)):
+        for wave in in_order(sends, results_topic(self._pipeline)):
             await insist(partial(self._send_all, wave))
 
     def _is_open(self, partition: int, key: str, path: str, attempt: int) -> bool:

@@ -6,7 +6,7 @@ from alto_streams.log.sender import Out
 from alto_streams.tables.rows import Send
 
 
-def waves(sends: list[Send], results: str) -> list[list[Out]]:
+def in_order(sends: list[Send], results: str) -> list[list[Out]]:
     """The records in the order of their acknowledgement: where there are events for the client (`results` is their
     topic), those that may end the request wait for them. Partitions keep no order among one another."""
     if any(each.topic == results for each in sends):

@@ -39,7 +39,7 @@ class _Identities:
 
 
 @contextlib.contextmanager
-def seams(scheduler: Scheduler) -> Iterator[None]:
+def in_virtual_time(scheduler: Scheduler) -> Iterator[None]:
     """Within it the shells see virtual time, and all that is random comes from the scheduler's seed."""
     identities = _Identities(scheduler.rng)
     changes: list[tuple[Any, str, Any]] = [
