@@ -25,6 +25,7 @@ from tests.simulation.log import Log, Place
 from tests.simulation.loop import Scheduler
 from tests.simulation.rows import Kept
 from tests.simulation.script import MAX_TOKENS, Question, Script, pipeline, write_script
+from tests.simulation.virtual_time import in_virtual_time
 from tests.simulation.workers import LMWorker, StageWorker, Worker
 
 __all__ = ["NONE", "WILD", "Faults", "Violation", "World"]
