@@ -1,9 +1,9 @@
 """Everything that must hold: `python tools/check.py lint` or `all`. Goes on after a failure, then fails.
 
-The tests on real servers mostly wait (for sessions to end, for workers to come back), so all that only computes runs
-beside them, at a low priority: servers that are late would fail tests for nothing. The last steps are left to whichever
-of the two is done first. What the tests on servers say is shown once the rest is over. Each step is timed, and the
-whole of it: whoever waits should see where the time goes.
+The tests on real servers mostly wait (for sessions to end, for workers to come back), so two runs of them go side by
+side, and all that only computes runs beside them at a low priority: servers that are late would fail tests for nothing.
+The last steps are left to whichever is done first. What the tests on servers say is shown once the rest is over. Each
+step is timed, and the whole of it: whoever waits should see where the time goes.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ LINT: dict[str, list[Path | str]] = {
 # The layers and files of a step share one run of pytest, and so its servers.
 TESTS = {
     "tests": ("unit", "engines", "properties", "simulation", "gateway"),
-    "tests on servers": ("broker", "e2e"),
+    "tests on brokers": ("broker",),
+    "tests of systems": ("e2e",),
     "local model": ("e2e/test_local_model.py",),
     "commands": ("e2e/test_cli.py", "e2e/test_joins.py"),
 }
+WAITING = ("tests on brokers", "tests of systems")
 ASIDE: list[Path | str] = ["nice", "-n", "10"]
 LOOK_S = 0.2
 
@@ -90,8 +92,8 @@ def show(path: Path, is_over: Callable[[], bool]) -> None:
 
 def everything(folder: Path) -> list[Step]:
     """The checks of the text and the tests that need no patience, beside the tests on servers; then what is left."""
-    first, waiting, *rest = TESTS
-    left, path = deque(rest), folder / "said"
+    first, *rest = (name for name in TESTS if name not in WAITING)
+    left = deque(rest)
 
     def taken() -> Iterator[tuple[str, list[Path | str]]]:
         while True:
@@ -101,15 +103,18 @@ def everything(folder: Path) -> list[Step]:
                 return
             yield name, pytest(name, folder)
 
-    def on_servers(out: IO[bytes]) -> list[Step]:
-        return [run(name, command, out) for name, command in chain([(waiting, pytest(waiting, folder))], taken())]
+    def on_servers(waiting: str) -> list[Step]:
+        with (folder / waiting).open("wb") as out:
+            return [run(name, command, out) for name, command in chain([(waiting, pytest(waiting, folder))], taken())]
 
-    with path.open("wb") as out, ThreadPoolExecutor(1) as pool:
-        beside: Future[list[Step]] = pool.submit(on_servers, out)
+    with ThreadPoolExecutor(len(WAITING)) as pool:
+        beside: list[Future[list[Step]]] = [pool.submit(on_servers, waiting) for waiting in WAITING]
         own = chain(LINT.items(), [(first, pytest(first, folder))], taken())
         steps = [run(name, [*ASIDE, *command]) for name, command in own]
-        show(path, beside.done)
-        return [*steps, *beside.result()]
+        for waiting, future in zip(WAITING, beside, strict=True):
+            show(folder / waiting, future.done)
+            steps += future.result()
+    return steps
 
 
 def results(folder: Path) -> Iterator[tuple[str, str]]:
