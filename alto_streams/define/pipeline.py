@@ -43,14 +43,19 @@ class Pipeline:
 
     `shed`: a request that can no longer meet its deadline ends at once, with the status `shed`, so that what it would
     have taken goes to those that can.
+
+    Barrier mode makes the calls of stream mode, each once the stages before it have finished for the request. With
+    `coarse_barrier` a parser with a coarser form reads by that form there: the sentences of an answer become one item,
+    and the next stage makes one call for all of them.
     """
 
-    def __init__(self, name: str, request: type[Record], *, shed: bool = False) -> None:
+    def __init__(self, name: str, request: type[Record], *, shed: bool = False, coarse_barrier: bool = False) -> None:
         if not name.isidentifier() or not name.islower():
             raise PipelineError(f"pipeline {name!r}: its name becomes part of topic names; use lower-case letters")
         self.name = name
         self.request = request
         self.shed = shed
+        self.coarse_barrier = coarse_barrier
         self.stages: dict[str, Stage] = {}
         self._producers: dict[Any, str] = {request: REQUEST}
         self._factories: dict[type, Callable[[], Any]] = {}

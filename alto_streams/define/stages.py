@@ -47,7 +47,7 @@ class Parser(Protocol[T]):
         """The items that the end of the stream ends."""
 
     def coarse(self) -> Parser[T]:
-        """The parser that stands in for this one in barrier mode: itself, or one of coarser items."""
+        """What reads in barrier mode in a pipeline with `coarse_barrier`: this parser, or one of coarser items."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,8 @@ class Prompts:
         call, opened = row.calls[path], self._open.get((request, path))
         if opened is None or opened.fed != len(call.text):
             prompt: Prompt[Any] = self._stage.function(**self._joins.arguments(row, path))
-            parser = prompt.parse.coarse() if row.context.mode is Mode.BARRIER else prompt.parse
+            coarse = self._pipeline.coarse_barrier and row.context.mode is Mode.BARRIER
+            parser = prompt.parse.coarse() if coarse else prompt.parse
             opened = self._open[request, path] = _Open(prompt, parser)
             if call.text:
                 parser.feed(call.text, call.logprobs)

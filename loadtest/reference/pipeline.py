@@ -110,7 +110,8 @@ class Checkable:
         ]
 
 
-pipeline = Pipeline("reference", request=Question)
+# The barrier that the limit models has one call for the claims of a whole answer.
+pipeline = Pipeline("reference", request=Question, coarse_barrier=True)
 
 
 @pipeline.resource

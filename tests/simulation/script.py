@@ -72,7 +72,7 @@ class Lines:
         return ParseFailure("a malformed line") if text.startswith("!") and not self._whole else self._item(text)
 
 
-pipeline = Pipeline("factcheck", request=Question)
+pipeline = Pipeline("factcheck", request=Question, coarse_barrier=True)
 
 
 def _prompt(text: str, item: Any, *, can_merge: bool = False) -> Prompt[Any]:

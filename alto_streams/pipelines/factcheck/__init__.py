@@ -31,7 +31,7 @@ class Question(Record):
 
 
 class Sentence(Record):
-    """One sentence of the answer; in barrier mode, all of it."""
+    """One sentence of the answer."""
 
     text: str
 

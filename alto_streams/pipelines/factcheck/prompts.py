@@ -117,7 +117,7 @@ def _judged(fact: str, statement: str, label: bool) -> str:
 VERDICT_EXAMPLES = "".join(_judged(*case) for case in _CASES)
 OTHER_FACT = "Fiji is in Asia."
 ANSWER_TOKENS = 320
-# Of one sentence; a whole answer, in barrier mode, has as many times more as it has sentences.
+# Of one sentence; a text of several has as many times more.
 CLAIMS_TOKENS = 200
 NO_FACT = "Nothing is known about it."
 

@@ -2,7 +2,7 @@
 
 One JSON object per line, as in FacTool's data set knowledge_qa: `id`, `prompt`, `response`, and `claims`, each with its
 `claim` and `label` (true, false, or null for a judgement that cannot be parsed). A call is known by what it is about:
-the question, a sentence of the response (or all of it, in barrier mode), or a claim.
+the question, a sentence of the response (or all of it, where one call takes it whole), or a claim.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _completions(row: RecordedRow) -> dict[tuple[str, str], str]:
             spread[min(len(sentences) - 1, n * len(sentences) // len(row.claims))].append(each.claim)
     for sentence, claims in zip(sentences, spread, strict=True):
         found["factcheck.claims", sentence] = _claim_lines(claims)
-    # The whole response is what a barrier's one call is about; a response of one sentence is both.
+    # The whole response is what one call for all of it is about; a response of one sentence is both.
     found["factcheck.claims", row.response.strip()] = _claim_lines([each.claim for each in row.claims])
     for each in row.claims:
         rng = random.Random(each.claim)
