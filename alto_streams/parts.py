@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+from alto_streams.setting_errors import redacted as redacted
+
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MOST_S = 5.0
 
@@ -31,9 +33,3 @@ def bootstrap_servers(broker: str) -> list[str]:
     parts = [part.strip() for part in broker.replace(",", ";").split(";")]
     hosts = [part.split("://", 1)[-1].rstrip("/") for part in parts if part]
     return [host if ":" in host else f"{host}:9092" for host in hosts]
-
-
-def redacted(url: str) -> str:
-    """An address that may be shown: without the user and password of its URL."""
-    scheme, sep, rest = url.rpartition("://")
-    return f"{scheme}{sep}{rest.rsplit('@', 1)[-1]}"

@@ -8,17 +8,22 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from alto_streams.errors import ConfigError
+from alto_streams.setting_errors import has_host, said
+
+PREFIX, ENV_FILE = "ALTO_", ".env"
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 class Settings(BaseSettings):
     """All settings. Raises `ConfigError` (through `settings()`) naming the variable at fault."""
 
-    model_config = SettingsConfigDict(env_prefix="ALTO_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore")
 
     # which worker `faust -A alto_streams.app worker` is: stage:<pipeline>.<stage>, model:<name>, egress:<pipeline> or
     # scheduler
@@ -95,17 +100,50 @@ class Settings(BaseSettings):
     def _names(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
+    @field_validator("broker", mode="after")
+    @classmethod
+    def _brokers(cls, value: str) -> str:
+        for part in value.replace(",", ";").split(";"):
+            address = part.strip() if "://" in part else f"kafka://{part.strip()}"
+            if urlsplit(address).scheme != "kafka" or not has_host(address):
+                raise ValueError("expected kafka://host:port, or several of them with ; between")
+        return value
+
+    @field_validator("redis", mode="after")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme not in REDIS_SCHEMES or not (url.path if url.scheme == "unix" else has_host(value)):
+            raise ValueError("expected redis://host:port/0 (or rediss://, or unix:///path)")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _finite(cls, value: object) -> object:
+        if isinstance(value, float) and value in (float("inf"), float("-inf")):
+            raise ValueError("expected a number that is not infinite")
+        return value
+
+    @model_validator(mode="after")
+    def _beats(self) -> Settings:
+        if self.heartbeat_s >= self.session_timeout_s:
+            raise ValueError(
+                f"{PREFIX}HEARTBEAT_S={self.heartbeat_s:g}: expected less than {PREFIX}SESSION_TIMEOUT_S, which is "
+                f"{self.session_timeout_s:g}: a third of it or less"
+            )
+        return self
+
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        ConfigError: a variable has a value of the wrong form.
+        ConfigError: a variable has a value of the wrong form: one line for each, with the value and what is expected.
     """
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "ALTO_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigError(f"{name}: {first['msg']}") from None
+        raise ConfigError(
+            "\n".join(said(each, PREFIX, Settings.model_fields) for each in error.errors(include_url=False))
+        ) from None

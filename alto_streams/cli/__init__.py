@@ -17,6 +17,7 @@ from alto_streams.cli import (
     ask,
     before,
     cancel,
+    checks,
     dead_letters,
     demo,
     diff,
@@ -69,6 +70,7 @@ app.add_typer(engines.app, name="engines")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 failed, 2 wrong usage or setting, 130 interrupted."""
+    checks.say_unknown()  # here, and not in each worker that is forked
     sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
 
 

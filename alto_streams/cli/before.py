@@ -1,4 +1,4 @@
-"""What happens before any command does its work: which running system it talks to is found."""
+"""What happens before any command does its work: its settings are checked, and the system it talks to is found."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ def _below(command: Any, names: tuple[str, ...]) -> None:
 def _preceded(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(work)
     def command(**given: Any) -> Any:
+        from alto_streams.cli.checks import check_settings
+
+        check_settings()
         if name not in ALONE and not given.get("simulate"):
             from alto_streams.cli.finding import attach
 

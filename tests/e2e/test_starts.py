@@ -77,7 +77,7 @@ def test_workers_and_gateway_wait_for_a_broker_that_is_late(kafka: Server, tmp_p
 def test_a_system_without_its_broker_says_so(tmp_path: Path) -> None:
     away = f"kafka://{HOST}:{free_ports(1)[0]}"
     port = str(free_ports(1)[0])
-    with process("up", ["up", "--port", port], tmp_path, {"ALTO_BROKER": away, "ALTO_MODELS": "chat=x"}) as failing:
+    with process("up", ["up", "--port", port], tmp_path, {"ALTO_BROKER": away, "ALTO_MODELS": "chat=local"}) as failing:
         assert failing.wait() != 0
         assert away in failing.said()
         assert "ALTO_BROKER" in failing.said()
