@@ -108,6 +108,11 @@ def _imported(module: str, where: str) -> ModuleType:
     except SyntaxError as error:
         at = f"{error.filename}, line {error.lineno}" if error.filename else module
         raise ConfigError(f"{where}: {at}: {error.msg}") from error
+    except SystemExit as error:
+        raise ConfigError(
+            f"{where}: it ends the process when it is imported{_place(error)}; put what is to run under "
+            'if __name__ == "__main__"'
+        ) from error
     except Exception as error:
         raise ConfigError(f"{where}: {type(error).__name__}: {error}{_place(error)}") from error
 

@@ -43,6 +43,7 @@ MODULES = {
     "two": TWO,
     "unreadable": "pipeline = (\n",
     "needs_more": "import no_such_package.inner\n",
+    "ends": "import sys\nsys.exit(0)\n",
     "raises": "value = 1\nraise RuntimeError('boom')\n",
 }
 
@@ -80,6 +81,10 @@ def test_a_pipeline_is_named_by_module_and_attribute() -> None:
         (["two.inner:first"], r"two\.inner:first: there is no module 'two\.inner' in "),
         (["unreadable"], r"unreadable\.py, line 1: '\(' was never closed"),
         (["needs_more"], r"No module named 'no_such_package' \(.*needs_more\.py, line 1\); install it"),
+        (
+            ["ends"],
+            r"ends: it ends the process when it is imported \(.*ends\.py, line 2\); put what is to run under if __n",
+        ),
         (["raises"], r"raises: RuntimeError: boom \(.*raises\.py, line 2\)"),
     ],
 )
