@@ -1,7 +1,8 @@
 """Incremental parsers: a model's text, in any chunks, into items as they close.
 
-All of them keep the promise of `pipeline.Parser`: what is read is decided from the text up to that place only, so how
-it was cut into chunks never matters. They never raise on model output: what is no item is a `ParseFailure`.
+All of them keep the promise of `stages.Parser`: what is read is decided from the text up to that place only, so how
+it was cut into chunks never matters. They never raise on model output: what is no item is a `ParseFailure`. One that
+could find nothing is refused when it is made, with a `PipelineError`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import Any, Generic, Literal, TypeVar, cast
 import msgspec
 import sentencex
 
-from alto_streams.define.pipeline import ParseFailure, Parser
+from alto_streams.define.prompt_values import check_parser, check_text_kind
+from alto_streams.define.stages import ParseFailure, Parser
+from alto_streams.errors import PipelineError
 from alto_streams.wire.grammars import LineGrammar
 from alto_streams.wire.records import TokenLogprob
 
@@ -36,6 +39,8 @@ class Whole(Generic[T]):
     """
 
     def __init__(self, kind: Callable[[str], T], max_chars: int = MAX_ITEM_CHARS) -> None:
+        check_parser("Whole", max_chars)
+        check_text_kind("Whole", kind)
         self._kind = kind
         self._max_chars = max_chars
         self._text = ""
@@ -71,6 +76,10 @@ class Sentences(Generic[T]):
         language: str = "en",
         max_chars: int = MAX_ITEM_CHARS,
     ) -> None:
+        check_parser("Sentences", max_chars)
+        check_text_kind("Sentences", kind)
+        if rule not in ("language", "plain"):
+            raise PipelineError(f"Sentences(rule={rule!r}): expected 'language' or 'plain'")
         self._kind = kind
         self._ends = _plain_end if rule == "plain" else _language_end(language)
         self._max_chars = max_chars
@@ -139,6 +148,7 @@ class _ByLine(ABC, Generic[T]):
     """What the parsers of one item per line share: blank lines and code fences are no items; at most `limit` items."""
 
     def __init__(self, limit: int, max_chars: int) -> None:
+        check_parser(type(self).__name__, max_chars, limit)
         self._limit = limit
         self._max_chars = max_chars
         self._line = ""
@@ -178,6 +188,7 @@ class Lines(_ByLine[T]):
 
     def __init__(self, kind: Callable[[str], T], limit: int = 64, max_chars: int = MAX_ITEM_CHARS) -> None:
         super().__init__(limit, max_chars)
+        check_text_kind("Lines", kind)
         self._kind = kind
 
     def _item(self, line: str) -> Found[T]:
@@ -192,10 +203,12 @@ class JsonLines(_ByLine[T]):
 
     def __init__(self, kind: type[T], limit: int = 64, max_chars: int = MAX_ITEM_CHARS) -> None:
         super().__init__(limit, max_chars)
-        # A type that is no class may not be hashable.
-        self._read, self.grammar = (
-            _made(cast("Hashable", kind), limit) if isinstance(kind, type) else (msgspec.json.Decoder(kind), None)
-        )
+        try:  # a type that is no class may not be hashable
+            self._read, self.grammar = (
+                _made(cast("Hashable", kind), limit) if isinstance(kind, type) else (msgspec.json.Decoder(kind), None)
+            )
+        except (TypeError, NameError) as error:
+            raise PipelineError(f"JsonLines({kind!r}): expected a type that JSON can carry: {error}") from error
 
     def _item(self, line: str) -> Found[T]:
         try:

@@ -20,22 +20,27 @@ What a map function returns is in the log, so it may look at the world.
 
 from __future__ import annotations
 
-import inspect
-import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, overload
 
-from alto_streams.define.stages import Broken, Need, Show, Stage, Truncate
+from alto_streams.define.decorating import with_options
+from alto_streams.define.option_values import check_enough, check_generate, check_map, check_name
+from alto_streams.define.record_types import check_request
+from alto_streams.define.signatures import made_by, signature_of
+from alto_streams.define.stages import Broken, Need, Show, Shown, Stage, Truncate
 from alto_streams.define.stages import Gather as Gather
 from alto_streams.define.stages import ParseFailure as ParseFailure
 from alto_streams.define.stages import Parser as Parser
 from alto_streams.define.stages import Prompt as Prompt
 from alto_streams.define.stages import Record as Record
-from alto_streams.define.topology import REQUEST, Input, Kind, connect, infer
+from alto_streams.define.topology import REQUEST, Kind, connect, infer
 from alto_streams.errors import PipelineError
 from alto_streams.wire.records import Call
 
 F = TypeVar("F", bound=Callable[..., Any])
+G = TypeVar("G", bound=Callable[..., Prompt[Any]])
+M = TypeVar("M", bound=Callable[..., Awaitable[Record | Sequence[Record]]])
+R = TypeVar("R", bound=Callable[..., Record])
 
 
 class Pipeline:
@@ -50,8 +55,9 @@ class Pipeline:
     """
 
     def __init__(self, name: str, request: type[Record], *, shed: bool = False, coarse_barrier: bool = False) -> None:
-        if not name.isidentifier() or not name.islower():
-            raise PipelineError(f"pipeline {name!r}: its name becomes part of topic names; use lower-case letters")
+        where = f"pipeline {name!r}"
+        check_name(where, name)
+        check_request(where, request)
         self.name = name
         self.request = request
         self.shed = shed
@@ -62,6 +68,7 @@ class Pipeline:
         self._examples: dict[type, Record] = {}
         self._root: str | None = None
 
+    @with_options('@pipeline.generate(model="chat")')
     def generate(
         self,
         *,
@@ -71,7 +78,7 @@ class Pipeline:
         within_s: float | None = None,
         truncate: Truncate | None = None,
         needs: Sequence[Need] = (),
-    ) -> Callable[[F], F]:
+    ) -> Callable[[G], G]:
         """An LM call per item: the function returns its `Prompt[T]`. `show` is what a client sees of it.
 
         `broken`: what becomes of a call whose worker or engine fails in the middle: the next attempt continues from the
@@ -83,36 +90,45 @@ class Pipeline:
         a call fails. `needs`: what the engine must be able to do for its output to be of use; no worker starts without.
         """
 
-        def define(function: F) -> F:
-            if unknown := set(needs) - set(typing.get_args(Need)):
-                raise self._bad(function, f"needs={sorted(unknown)}: expected some of {typing.get_args(Need)}")
-            if isinstance(truncate, str) and truncate not in ("head", "tail"):
-                raise self._bad(function, f"truncate={truncate!r}: expected 'head', 'tail' or a function")
+        def define(function: G) -> G:
             options = {"model": model, "show": show, "within_s": within_s, "truncate": truncate, "needs": needs}
+            check_generate(self._where(function), broken=broken, **options)
             stage = self._add(function, Kind.GENERATE, **options)
             stage.node.redoes = broken == "redo"
             return function
 
         return define
 
-    def map(self, *, show: Show = "nothing", timeout_s: float = 30.0) -> Callable[[F], F]:
-        """An async function per item, which may do slow I/O. It returns T, or list[T] for several items."""
+    @overload
+    def map(self, function: M) -> M: ...
 
-        def define(function: F) -> F:
-            if not inspect.iscoroutinefunction(function):
-                raise self._bad(function, "a map must be an async def")
+    @overload
+    def map(self, *, show: Shown = "nothing", timeout_s: float = 30.0) -> Callable[[M], M]: ...
+
+    @with_options("@pipeline.map")
+    def map(
+        self, function: M | None = None, *, show: Shown = "nothing", timeout_s: float = 30.0
+    ) -> M | Callable[[M], M]:
+        """An async function per item, which may do slow I/O. It returns T, or list[T] for several items.
+
+        `timeout_s`: what has not returned by then, in seconds from its start, fails.
+        """
+
+        def define(function: M) -> M:
+            check_map(self._where(function), show=show, timeout_s=timeout_s)
             self._add(function, Kind.MAP, show=show, timeout_s=timeout_s)
             return function
 
-        return define
+        return define if function is None else define(function)
 
     @overload
-    def gather(self, function: F) -> F: ...
+    def gather(self, function: R) -> R: ...
 
     @overload
-    def gather(self, *, enough: Callable[..., bool]) -> Callable[[F], F]: ...
+    def gather(self, *, enough: Callable[..., bool] | None = None) -> Callable[[R], R]: ...
 
-    def gather(self, function: F | None = None, *, enough: Callable[..., bool] | None = None) -> F | Callable[[F], F]:
+    @with_options("@pipeline.gather")
+    def gather(self, function: R | None = None, *, enough: Callable[..., bool] | None = None) -> R | Callable[[R], R]:
         """A function over a whole scope. The one over the whole request gives the request's result.
 
         `enough`, of the last stage only, takes the same parameters with what is final so far (closed values of closed
@@ -120,19 +136,27 @@ class Pipeline:
         all that has come by then.
         """
 
-        def define(function: F) -> F:
+        def define(function: R) -> R:
             self._add(function, Kind.GATHER, enough=enough)
+            check_enough(self._where(function), enough, function)
             return function
 
         return define if function is None else define(function)
 
+    @with_options("@pipeline.resource")
     def resource(self, factory: F) -> F:
         """What map functions may take beside records, made once per worker by `factory`, known by its return type."""
-        self._factories[typing.get_type_hints(factory)["return"]] = factory
+        made = made_by(f"pipeline {self.name!r}", factory)
+        if made in self._factories:
+            raise PipelineError(f"pipeline {self.name!r}: there is a resource of type {made.__name__} already")
+        self._factories[made] = factory
         return factory
 
     def examples(self, *records: Record) -> None:
         """One record of each type that generate stages take: engines are warmed up with the calls that these make."""
+        for record in records:
+            if not isinstance(record, Record):
+                raise PipelineError(f"pipeline {self.name!r}: examples: {_told(record)}: expected records")
         self._examples |= {type(record): record for record in records}
 
     def example_request(self) -> Record | None:
@@ -185,65 +209,21 @@ class Pipeline:
                 found.setdefault(stage.model, []).append(stage.name)
         return found
 
-    def _bad(self, function: Callable[..., Any], what: str) -> PipelineError:
-        return PipelineError(f"pipeline {self.name!r}, stage {function.__name__!r}: {what}")
+    def _where(self, function: Any) -> str:
+        name = getattr(function, "__name__", None) or type(function).__name__
+        return f"pipeline {self.name!r}, stage {name!r}"
 
     def _add(self, function: Callable[..., Any], kind: Kind, **options: Any) -> Stage:
         if self._root is not None:
             raise PipelineError(f"pipeline {self.name!r}: define all stages before it is used")
-        name = function.__name__
-        if not name.isidentifier() or not name.islower():
-            raise PipelineError(f"pipeline {self.name!r}, stage {name!r}: use lower-case letters")
-        try:
-            hints = typing.get_type_hints(function)
-        except NameError as error:
-            raise PipelineError(f"pipeline {self.name!r}, stage {name!r}: its types cannot be read: {error}") from error
-        inputs, resources = self._inputs(name, kind, function, hints)
-        output, many = self._output(name, kind, hints.get("return"))
+        found = signature_of(self._where(function), kind, function, self._producers, self._factories.keys())
+        name, (inputs, resources, output, many) = function.__name__, found
         node = infer(self.name, name, kind, inputs, {n: s.node for n, s in self.stages.items()})
         self.stages[name] = Stage(node, function, output, many=many, resources=resources, **options)
         self._producers[output] = name
         return self.stages[name]
 
-    def _inputs(
-        self, name: str, kind: Kind, function: Callable[..., Any], hints: dict[str, Any]
-    ) -> tuple[list[Input], dict[str, type]]:
-        inputs: list[Input] = []
-        resources: dict[str, type] = {}
-        for parameter in inspect.signature(function).parameters:
-            hint = hints.get(parameter)
-            gathered = typing.get_origin(hint) is Gather
-            wanted = typing.get_args(hint)[0] if gathered else hint
-            if wanted in self._producers:
-                inputs.append(Input(parameter, self._producers[wanted], gathered))
-            elif wanted in self._factories and kind is Kind.MAP:
-                resources[parameter] = wanted
-            else:
-                known = ", ".join(sorted(t.__name__ for t in (*self._producers, *self._factories)))
-                raise PipelineError(
-                    f"pipeline {self.name!r}, stage {name!r}: parameter {parameter!r} has type {_named(wanted)}, which "
-                    f"no earlier stage produces (known: {known}; resources are for map stages)"
-                )
-        return inputs, resources
 
-    def _output(self, name: str, kind: Kind, hint: Any) -> tuple[Any, bool]:
-        origin, wanted = typing.get_origin(hint), hint
-        many = kind is Kind.MAP and origin is list
-        if many or (kind is Kind.GENERATE and origin is Prompt):
-            wanted = typing.get_args(hint)[0]
-        if not (isinstance(wanted, type) and issubclass(wanted, Record)):
-            expected = {Kind.GENERATE: "Prompt[T]", Kind.MAP: "T or list[T]", Kind.GATHER: "T"}[kind]
-            raise PipelineError(
-                f"pipeline {self.name!r}, stage {name!r}: a {kind} returns {expected} with T a Record, "
-                f"not {_named(hint)}"
-            )
-        if wanted in self._producers:
-            raise PipelineError(
-                f"pipeline {self.name!r}, stage {name!r}: {wanted.__name__} is produced by "
-                f"{self._producers[wanted]!r} already; give each stage an item type of its own"
-            )
-        return wanted, many
-
-
-def _named(hint: Any) -> str:
-    return getattr(hint, "__name__", str(hint)) if hint is not None else "nothing (annotate it)"
+def _told(record: object) -> str:
+    """A thing that is no record: its value may be what a user wrote."""
+    return f"the class {record.__name__}" if isinstance(record, type) else type(record).__name__

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
+from alto_streams.define.prompt_values import check_prompt
 from alto_streams.define.topology import Node
 from alto_streams.wire.grammars import LineGrammar, whole_grammar
 from alto_streams.wire.paths import is_under
@@ -18,6 +19,7 @@ from alto_streams.wire.records import Call, Message, TokenLogprob
 
 T = TypeVar("T")
 Show = Literal["text", "items", "nothing"]
+Shown = Literal["items", "nothing"]  # of a map: it writes no text
 Broken = Literal["resume", "redo"]
 Need = Literal["grammar", "choices", "json_schema", "regex", "logprobs"]  # of an engine's capabilities
 # The end of a prompt's variable part that is cut off; or what makes of it a text of about that share of its length.
@@ -62,6 +64,9 @@ class Prompt(Generic[T]):
     `LineGrammar` the rest is known when a call has broken off, so prefer it to text. Without a `temperature` it is that
     of the model's card, else 0; with one, `seed` does not make a resumed call repeat what an undisturbed one would have
     written.
+
+    Raises:
+        PipelineError: it can be no call, whatever the text: no tokens to write, a parser that is none, and so on.
     """
 
     fixed: list[Message]
@@ -78,6 +83,9 @@ class Prompt(Generic[T]):
     json_schema: dict[str, Any] | None = None
     regex: str | None = None
     turn: Literal["user", "assistant"] = "user"
+
+    def __post_init__(self) -> None:
+        check_prompt(self)
 
     def call(self) -> Call:
         """The call as it travels."""
