@@ -16,6 +16,7 @@ from httpx_sse import ServerSentEvent, SSEError, aconnect_sse
 
 from alto_streams.errors import EventsLost, PartDown, ProblemError
 from alto_streams.parts import Backoff
+from alto_streams.wire.client_event import ClientEvent as ClientEvent
 from alto_streams.wire.records import EventKind, Mode
 
 CONNECT_S = 5.0
@@ -23,18 +24,6 @@ ANSWER_S = 30.0
 STEADY_S = 1.0  # a stream that was open for so long was a gateway's answer
 SILENCE_S = 60.0  # longer than the gateway's keep-alive comments are apart
 REMEDY = "start it with `alto-streams up`, or point at it with `--gateway http://HOST:PORT`"
-
-
-class ClientEvent(msgspec.Struct, frozen=True):
-    """One event of a request. `id`: its offset in `results`, to resume from; `body`: what the stage put in."""
-
-    id: int
-    kind: EventKind
-    stage: str
-    path: str
-    number: int
-    at_ms: int
-    body: Any
 
 
 class _Data(msgspec.Struct):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from alto_streams.cli.screens import Screen
-from alto_streams.cli.transcript import Transcript
 from alto_streams.client import Client
 from alto_streams.errors import ProblemError, Retryable
+from alto_streams.views.transcript import Transcript
 from alto_streams.wire.records import Mode
 
 CANCEL_S = 3.0

@@ -13,9 +13,9 @@ import msgspec
 from alto_streams.cli.asking import Asked, follow
 from alto_streams.cli.factcheck_view import marks_of
 from alto_streams.cli.summary import FACTCHECK
-from alto_streams.cli.transcript import Transcript
 from alto_streams.client import Client
 from alto_streams.errors import ConfigError, EventsLost, ProblemError, Retryable
+from alto_streams.views.transcript import Transcript
 from alto_streams.wire.records import Mode
 
 

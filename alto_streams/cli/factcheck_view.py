@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from alto_streams.cli.timeline import Bar
-from alto_streams.cli.transcript import Item, Transcript
+from alto_streams.views.timeline import Bar
+from alto_streams.views.transcript import Item, Transcript
 from alto_streams.wire.paths import is_under
 from alto_streams.wire.records import Status
 

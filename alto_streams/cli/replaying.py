@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from alto_streams.cli.asking import Asked, follow
-from alto_streams.cli.transcript import Transcript
 from alto_streams.client import Client
 from alto_streams.errors import EventsLost, ProblemError, Retryable
 from alto_streams.recordings.format import Recorded
 from alto_streams.recordings.results import Ran
 from alto_streams.recordings.spacing import Planned
+from alto_streams.views.transcript import Transcript
 from alto_streams.wire.records import Raw, Status
 
 MOST_UNDER_WAY = 1_000  # as many streams as a gateway holds open; beyond it requests are late, which is reported

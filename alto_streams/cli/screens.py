@@ -14,8 +14,8 @@ from rich.text import Text
 
 from alto_streams.cli.factcheck_view import WAITING, ClaimView, claims_of
 from alto_streams.cli.summary import FACTCHECK, one_line, summary_lines, verdict_text
-from alto_streams.cli.transcript import Speech, Transcript
 from alto_streams.client import ClientEvent
+from alto_streams.views.transcript import Speech, Transcript
 from alto_streams.wire.records import EventKind
 
 REFRESHES_PER_S = 12

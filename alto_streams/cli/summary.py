@@ -8,8 +8,8 @@ import msgspec
 
 from alto_streams.cli.factcheck_view import ClaimView, bars_of, claims_of, marks_of
 from alto_streams.cli.options import FACTCHECK as FACTCHECK
-from alto_streams.cli.timeline import Bar, gantt, seconds
-from alto_streams.cli.transcript import Transcript
+from alto_streams.views.timeline import Bar, gantt, seconds
+from alto_streams.views.transcript import Transcript
 
 
 def summary_lines(pipeline: str, transcript: Transcript, width: int) -> list[str]:

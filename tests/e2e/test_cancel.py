@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from alto_streams.cli.asking import Asked
-from alto_streams.cli.transcript import Transcript
 from alto_streams.client import Client, ClientEvent
+from alto_streams.views.transcript import Transcript
 from alto_streams.wire.records import EventKind, Mode
 from tests.e2e.systems import COMMAND, RUN_S, System, environment, up, write_rows
 

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alto_streams.cli.transcript import Transcript
 from alto_streams.client import ClientEvent
+from alto_streams.views.transcript import Transcript
 from alto_streams.wire.paths import child_path
 from alto_streams.wire.records import EventKind as Kind
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from alto_streams.cli.transcript import Transcript
 from alto_streams.client import ClientEvent
 from alto_streams.define.pipeline import Gather, Pipeline, Prompt
+from alto_streams.views.transcript import Transcript
 from alto_streams.wire.records import Cancel, Close, Ended, EventKind, Forget, Retract, Status
 from tests.unit.homes import REQUEST_ID, STOP, Home, chunk, events, request, sent, start, works
 from tests.unit.redoing import Fact, Judged, Note, Part, Question, Sum, prompt, redoing, told

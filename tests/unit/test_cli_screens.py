@@ -11,9 +11,9 @@ from rich.console import Console
 
 from alto_streams.cli.factcheck_view import claims_of, marks_of
 from alto_streams.cli.screens import JsonScreen, LiveScreen, PlainScreen, Screen, screen_for
-from alto_streams.cli.timeline import Bar, gantt
-from alto_streams.cli.transcript import Transcript
 from alto_streams.client import ClientEvent
+from alto_streams.views.timeline import Bar, gantt
+from alto_streams.views.transcript import Transcript
 from alto_streams.wire.records import EventKind as Kind
 
 CLAIM, OTHER = "Paris is the capital of France.", "It has ten rivers."

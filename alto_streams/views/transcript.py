@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from alto_streams.cli.withdrawals import Unshown
-from alto_streams.client import ClientEvent
+from alto_streams.views.withdrawals import Unshown
+from alto_streams.wire.client_event import ClientEvent
 from alto_streams.wire.paths import parse_path
 from alto_streams.wire.records import EventKind, Status
 
