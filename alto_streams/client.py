@@ -96,6 +96,14 @@ class Client:
         """The status of a request and, once it has ended, its result. Raises as `submit`."""
         return await self._ask("GET", f"/v1/requests/{request}")
 
+    async def pipelines(self) -> list[dict[str, Any]]:
+        """The pipelines that the gateway serves, each with its `name` and the JSON Schema of its `request`.
+
+        Raises as `submit`.
+        """
+        answer = await self._ask("GET", "/v1/pipelines")
+        return list(answer["pipelines"])
+
     async def cancel(self, request: str, pipeline: str | None = None, stage: str = "", path: str = "") -> None:
         """Asks for the end of a request; its last event tells how it ended. Raises as `submit`.
 

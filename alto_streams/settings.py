@@ -5,11 +5,13 @@ A setting `broker` is read from `ALTO_BROKER`, or from a `.env` file in the work
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -46,7 +48,6 @@ class Settings(BaseSettings):
     # pipelines: dotted names of modules with a `pipeline`
     pipelines: Annotated[list[str], NoDecode] = ["alto_streams.pipelines.factcheck"]
     redo: Annotated[list[str], NoDecode] = []  # `pipeline.stage`: broken calls begin anew instead of continuing
-    corpus: Path | None = None
     topics_file: Path | None = None
 
     # Kafka
@@ -147,3 +148,8 @@ def settings() -> Settings:
         raise ConfigError(
             "\n".join(said(each, PREFIX, Settings.model_fields) for each in error.errors(include_url=False))
         ) from None
+
+
+def own_setting(variable: str) -> str | None:
+    """A variable that a pipeline brings for itself (`define.options.Folder`), from the environment or `.env`."""
+    return os.environ.get(variable) or dotenv_values(".env").get(variable)

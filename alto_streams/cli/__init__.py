@@ -31,18 +31,15 @@ from alto_streams.cli import (
     up,
     worker,
 )
+from alto_streams.cli.brought import owned_options
 from alto_streams.cli.errors import explained
+from alto_streams.cli.groups import group, help_where_bare
 
 PROGRAM = "alto-streams"
-
-app = typer.Typer(
-    name=PROGRAM,
-    help="Serves pipelines of language models by streaming partial outputs between their stages over Kafka.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+HELP = "Serves pipelines of language models by streaming partial outputs between their stages over Kafka."
+BRINGING = {"demo": demo, "up": up, "ask": ask, "run": run}  # they take options that pipelines bring
+PLAIN = (record, replay, diff, cancel, worker, gateway)
+GROUPS = {"topics": topics, "dead-letters": dead_letters, "scheduler": scheduler, "engines": engines}
 
 
 def _version(wanted: bool) -> None:
@@ -51,21 +48,31 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    help_where_bare(context)
 
 
-for group in (demo, up, ask, run, record, replay, diff, cancel, worker, gateway):
-    group.register(app)
-app.add_typer(topics.app, name="topics")
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(scheduler.app, name="scheduler")
-app.add_typer(engines.app, name="engines")
+def application(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The commands, of which these arguments run one: a command that takes options of pipelines has them.
+
+    Raises:
+        ConfigError, PipelineError: it takes such options, and ALTO_PIPELINES or `--app` names a wrong pipeline.
+    """
+    app = group(HELP, PROGRAM, completion=True)
+    app.callback()(_options)
+    owned = owned_options(arguments) if next(iter(arguments), None) in BRINGING else []
+    for bringing in BRINGING.values():
+        bringing.register(app, owned)
+    for command in PLAIN:
+        command.register(app)
+    for name, commands in GROUPS.items():
+        app.add_typer(commands.app, name=name)
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -76,11 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """The same, with the exit code returned. Errors are one line on standard error, never a traceback."""
-    command = typer.main.get_command(app)
-    before.each(command)
     if os.getcwd() not in sys.path:  # a pipeline of one's own stands where the command is run, as with Faust's -A
         sys.path.insert(0, os.getcwd())
     try:
+        command = typer.main.get_command(application(arguments))
+        before.each(command)
         code = command.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
     except Exception as error:
         said = explained(error)

@@ -26,22 +26,28 @@ class Asked:
     deadline: float | None = None
 
 
-async def ask(client: Client, asked: Asked, screen: Screen | None = None) -> Transcript:
+async def ask(client: Client, asked: Asked, screen: Screen | None = None, cancel: str = "") -> Transcript:
     """The transcript of the whole request. Times count from just before the submission.
+
+    `cancel`: the command that ends a request, for the screen to tell.
 
     Raises:
         ProblemError, PartDown, EventsLost: as the client.
     """
     transcript = Transcript()
-    await follow(client, asked, transcript, screen)
+    await follow(client, asked, transcript, screen, cancel)
     return transcript
 
 
-async def follow(client: Client, asked: Asked, transcript: Transcript, screen: Screen | None = None) -> None:
+async def follow(
+    client: Client, asked: Asked, transcript: Transcript, screen: Screen | None = None, cancel: str = ""
+) -> None:
     """The same into a transcript of the caller's, who still has it if this is cancelled."""
     began = time.monotonic()
-    request = await client.submit(asked.pipeline, asked.input, asked.mode, asked.deadline)
+    request = transcript.request = await client.submit(asked.pipeline, asked.input, asked.mode, asked.deadline)
     try:
+        if screen is not None:
+            screen.begin(request, f"to end it: {cancel} {request}" if cancel else "")
         async for event in client.events(request):
             at_s = time.monotonic() - began
             transcript.hear(event, at_s)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alto_streams.cli.groups import group
 from alto_streams.cli.log_reading import pipelines_of, read_log, since_of
 from alto_streams.settings import settings
 
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
 MOST = 10_000
 HEADINGS = ("ID", "WHEN (UTC)", "STAGE", "REQUEST", "PATH", "ORIGIN", "RECORD", "CAUSE")
 
-app = typer.Typer(
-    help="List, show and send again what could not be used: records that nothing can read, and what failed in a "
-    "request. A letter's id is PIPELINE:PARTITION:OFFSET in its dead-letters topic.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+app = group(
+    "List, show and send again what could not be used: records that nothing can read, and what failed in a "
+    "request. A letter's id is PIPELINE:PARTITION:OFFSET in its dead-letters topic."
 )
 Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Ids as `list` prints them.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a letter, one a line.")]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alto_streams.cli.groups import group
 from alto_streams.errors import CommandFailed, ConfigError
 from alto_streams.settings import Settings, settings
 
@@ -21,11 +22,7 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 160  # where no terminal says how wide it is
 
-app = typer.Typer(
-    help="Show which engine each model has, and try one: reach it, stream, abort, resume, guided output.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = group("Show which engine each model has, and try one: reach it, stream, abort, resume, guided output.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 

@@ -10,17 +10,23 @@ from typing import Any
 
 import msgspec
 
-from alto_streams.cli.options import FACTCHECK
+from alto_streams.define.forms import form_of
 from alto_streams.define.pipeline import Pipeline
 
 DEEPEST = 4
 
 
-def ask_line(pipeline: Pipeline, gateway: str | None = None) -> str:
-    """The command that asks this pipeline something. `gateway`: its address, where it is not the usual one."""
-    given = example_input(pipeline)
-    text = given["prompt"] if list(given) == ["prompt"] else json.dumps(given, ensure_ascii=False)
-    options = ["--pipeline", pipeline.name] if pipeline.name != FACTCHECK else []
+def ask_line(pipeline: Pipeline, gateway: str | None = None, *, is_only: bool = True) -> str:
+    """The command that asks this pipeline something. `gateway`: its address, where it is not the usual one.
+
+    `is_only`: no other pipeline is served there, so that this one need not be named.
+    """
+    given, text = example_input(pipeline), None
+    field = form_of(pipeline.name, pipeline.request).text_field
+    if field is not None and list(given) == [field] and not given[field].startswith(("{", "-")):
+        text = given[field]
+    text = text or json.dumps(given, ensure_ascii=False)
+    options = [] if is_only else ["--pipeline", pipeline.name]
     options += ["--gateway", gateway] if gateway is not None else []
     return " ".join(["alto-streams", "ask", *options, _quoted(str(text))])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,11 +14,12 @@ from alto_streams.models.kinds import KINDS, SCRIPTED
 from alto_streams.settings import settings
 from alto_streams.wire.records import Mode as Mode
 
-FACTCHECK = "factcheck"
 GIVE_UP_S = 10.0
 Advance = Callable[[], None]
 
-PipelineName = Annotated[str, typer.Option(help="The pipeline.")]
+PipelineName = Annotated[
+    str | None, typer.Option("--pipeline", metavar="NAME", help="The pipeline. Default: the only one there is.")
+]
 ModeChoice = Annotated[
     Mode, typer.Option(help="stream: stages start on partial outputs; barrier: stage by stage.", case_sensitive=False)
 ]
@@ -38,7 +39,6 @@ Script = Annotated[Path | None, typer.Option(metavar="FILE", help="The recording
 Gguf = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Weights of the local engine. Default: ALTO_GGUF or SmolLM2-135M.")
 ]
-Corpus = Annotated[Path | None, typer.Option(metavar="DIR", help="A folder of text files to search for evidence.")]
 Apps = Annotated[
     list[str] | None,
     typer.Option(
@@ -48,10 +48,6 @@ Apps = Annotated[
     ),
 ]
 Workers = Annotated[int, typer.Option("--workers-per-stage", min=1, max=64, help="Processes per stage and model.")]
-
-StopAtFirstFalse = Annotated[
-    bool, typer.Option("--stop-at-first-false", help="End a request at its first false claim (factcheck only).")
-]
 
 
 def choose_apps(apps: list[str] | None) -> None:
@@ -68,17 +64,6 @@ def choose_apps(apps: list[str] | None) -> None:
         pipeline_at(app, "--app")
     os.environ["ALTO_PIPELINES"] = ",".join(apps)
     settings.cache_clear()
-
-
-def early_end(pipeline: str, wanted: bool) -> dict[str, Any]:
-    """The fields of a request's input that ask for an early end.
-
-    Raises:
-        ConfigError: the pipeline has none.
-    """
-    if wanted and pipeline != FACTCHECK:
-        raise ConfigError(f"--stop-at-first-false: only the pipeline {FACTCHECK} can do that, not {pipeline}")
-    return {"stop_at_first_false": True} if wanted else {}
 
 
 def default_gateway() -> str:
@@ -118,10 +103,3 @@ def engine_target(engine: str | None, script: Path | None) -> str | None:
 
         engine_for(of_engine(engine, "--engine"), settings())  # what no worker could begin with is refused here
     return engine
-
-
-def corpus_folder(given: Path | None) -> Path | None:
-    """The folder, made absolute for the workers. Raises `ConfigError` if there is none."""
-    if given is not None and not given.is_dir():
-        raise ConfigError(f"--corpus {given}: no such folder")
-    return None if given is None else given.resolve()

@@ -43,7 +43,7 @@ def record(
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="NAME.jsonl, .jsonl.gz or .parquet; replaced if it is there.")
     ],
-    pipeline: options.PipelineName = options.FACTCHECK,
+    pipeline: options.PipelineName = None,
     start: Annotated[
         str | None, typer.Option("--from", metavar="OFFSETS|TIME", help="Where to begin. Default: the oldest kept.")
     ] = None,
@@ -56,14 +56,15 @@ def record(
     ] = False,
 ) -> None:
     """Exits with 1 if there is no request in the range."""
-    from alto_streams.cli.log_reading import pipelines_of, read_log
+    from alto_streams.cli.log_reading import read_log
+    from alto_streams.cli.serving import own_name
     from alto_streams.errors import CommandFailed
     from alto_streams.recordings.files import check_target
     from alto_streams.recordings.format import ENDINGS, VERSION, Header, Recording, write_recording
     from alto_streams.wire.topic_names import requests_topic
 
     check_target("--out", out, ENDINGS)
-    (name,) = pipelines_of(pipeline)
+    name = own_name(pipeline)
     now_s = time.time()
     bounds = bound_of(start, now_s, "--from"), bound_of(until, now_s, "--until")
     found = read_log(_read(name, *bounds, count, results))
@@ -83,7 +84,7 @@ def import_trace(
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="NAME.jsonl, .jsonl.gz or .parquet; replaced if it is there.")
     ],
-    pipeline: options.PipelineName = options.FACTCHECK,
+    pipeline: options.PipelineName = None,
     field: Annotated[str, typer.Option(help="The field of a request's input that gets the text.")] = "prompt",
     output_field: Annotated[
         str | None, typer.Option(metavar="FIELD", help="The field that gets the output's length. Default: none.")
@@ -99,6 +100,7 @@ def import_trace(
     """The recording's times begin at the epoch: a trace has none of its own."""
     from itertools import islice
 
+    from alto_streams.cli.serving import own_name
     from alto_streams.recordings.files import check_target, read_lines
     from alto_streams.recordings.format import ENDINGS, VERSION, Header, Recording, ordered, write_recording
     from alto_streams.recordings.traces import Shape, requests_of
@@ -108,12 +110,13 @@ def import_trace(
         msgspec.json.decode(more, type=dict[str, Raw])
     except msgspec.MsgspecError as error:
         raise ConfigError(f"--more: expected a JSON object: {error}") from None
-    shape = Shape(pipeline, field, output_field, more, mode, block_tokens, tokens_per_word, most_tokens, seed)
+    name = pipeline or own_name(None)
+    shape = Shape(name, field, output_field, more, mode, block_tokens, tokens_per_word, most_tokens, seed)
     requests = ordered(islice(requests_of(str(trace), read_lines(trace), shape, 0), limit))
     if not requests:
         raise ConfigError(f"{trace}: it holds no request")
     created = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
-    recording = Recording(Header(VERSION, pipeline, trace.name, len(requests), created), requests)
+    recording = Recording(Header(VERSION, name, trace.name, len(requests), created), requests)
     write_recording(out, recording)
     typer.echo(told(out, recording))
     longest = max(len(each.input) for each in requests)

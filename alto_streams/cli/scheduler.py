@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alto_streams.cli.groups import group
 from alto_streams.cli.log_reading import pipelines_of, read_log
 from alto_streams.errors import CommandFailed, ConfigError
 from alto_streams.settings import settings
@@ -20,11 +21,7 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 120  # where no terminal says how wide it is
 
-app = typer.Typer(
-    help="Show what the scheduler has planned and what it goes by, and explain where the calls of a request went.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = group("Show what the scheduler has planned and what it goes by, and explain where the calls of a request went.")
 
 
 @app.command()

@@ -12,45 +12,46 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from alto_streams.cli.factcheck_view import WAITING, ClaimView, claims_of
-from alto_streams.cli.summary import FACTCHECK, one_line, summary_lines, verdict_text
-from alto_streams.client import ClientEvent
-from alto_streams.views.transcript import Speech, Transcript
+from alto_streams.cli.summary import summary_lines
+from alto_streams.views import Row, Transcript, View
+from alto_streams.views.transcript import Speech
+from alto_streams.views.view import one_line
+from alto_streams.wire.client_event import ClientEvent
 from alto_streams.wire.records import EventKind
 
 REFRESHES_PER_S = 12
 PLAIN_WIDTH = 100
+MOST_CHARS = 1_000_000
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
-_STYLES = {"TRUE": "bold green", "FALSE": "bold red", "NO VERDICT": "yellow", "...": "dim"}
 
 
 class Screen(Protocol):
-    """Shows a request. Called for each event after the transcript has taken it in."""
+    """Shows a request. `show` is called for each event after the transcript has taken it in."""
 
     def __enter__(self) -> Screen: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+    def begin(self, request: str, how: str) -> None:
+        """The request has this id; `how` says what to do with it."""
 
     def show(self, event: ClientEvent, transcript: Transcript, at_s: float) -> None: ...
 
     def end(self, transcript: Transcript) -> None: ...
 
 
-def screen_for(pipeline: str, as_json: bool = False, out: TextIO | None = None) -> Screen:
+def screen_for(view: View, as_json: bool = False, out: TextIO | None = None) -> Screen:
     """The screen that fits what standard output is."""
     out = out or sys.stdout
     if as_json:
         return JsonScreen(out)
     console = Console(file=out, highlight=False)
-    return (
-        LiveScreen(pipeline, console)
-        if console.is_terminal and not console.is_dumb_terminal
-        else PlainScreen(pipeline, out)
-    )
+    is_live = console.is_terminal and not console.is_dumb_terminal
+    return LiveScreen(view, console) if is_live else PlainScreen(view, out)
 
 
 class JsonScreen:
-    """One event a line."""
+    """One event a line, after one line with the request's id."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -61,23 +62,30 @@ class JsonScreen:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def begin(self, request: str, how: str) -> None:
+        """`{"request": ID}`: the only line that is no event."""
+        self._line({"request": request})
+
     def show(self, event: ClientEvent, transcript: Transcript, at_s: float) -> None:
-        print(msgspec.json.encode(event).decode(), file=self._out, flush=True)
+        self._line(event)
 
     def end(self, transcript: Transcript) -> None:
         pass
 
+    def _line(self, value: object) -> None:
+        print(msgspec.json.encode(value).decode(), file=self._out, flush=True)
+
 
 class PlainScreen:
-    """Whole lines only, without control codes: the answer sentence by sentence, each verdict when it is known.
+    """Whole lines only, without control codes: the text sentence by sentence, each row when it is known.
 
     What is printed cannot be taken back: a line says what is withdrawn.
     """
 
-    def __init__(self, pipeline: str, out: TextIO, width: int = PLAIN_WIDTH) -> None:
-        self._pipeline, self._out, self._width = pipeline, out, width
+    def __init__(self, view: View, out: TextIO, width: int = PLAIN_WIDTH) -> None:
+        self._view, self._out, self._width = view, out, width
         self._shown: dict[tuple[str, str], tuple[int, int]] = {}
-        self._claims: dict[str, ClaimView] = {}
+        self._rows: dict[str, Row] = {}
 
     def __enter__(self) -> PlainScreen:
         return self
@@ -85,32 +93,30 @@ class PlainScreen:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def begin(self, request: str, how: str) -> None:
+        """Before anything that is heard of it."""
+        self._line(0.0, "request", _told(request, how))
+
     def show(self, event: ClientEvent, transcript: Transcript, at_s: float) -> None:
         """Prints what is whole by now."""
         for key, speech in transcript.speeches.items():
             self._text(key, speech, at_s, is_over=speech.ended or transcript.status is not None)
-        if self._pipeline == FACTCHECK:
-            found = {claim.path: claim for claim in claims_of(transcript)}
-            for path in [path for path in self._claims if path not in found]:
-                self._line(at_s, "withdrawn", self._claims.pop(path).claim)
-            for claim in found.values():
-                self._claim(claim, at_s)
-        elif event.kind is EventKind.ITEM and (event.stage, event.path) in transcript.items:
-            value = one_line(msgspec.json.encode(event.body).decode())
-            self._line(at_s, event.stage, f"{event.path} {value}")
-        elif event.kind is EventKind.RETRACTED:
-            first = f"{event.path}/{event.body['first']}".lstrip("/")
-            self._line(at_s, "withdrawn", f"{event.stage} from {first} on, and what came of it")
+        if event.kind is not EventKind.CHUNK:
+            known = {row.key: row for row in self._view.rows(transcript)}
+            for gone in [key for key in self._rows if key not in known]:
+                self._line(at_s, "withdrawn", self._rows.pop(gone).name)
+            for row in known.values():
+                self._row(row, at_s)
 
     def end(self, transcript: Transcript) -> None:
         """The summary."""
-        print("", *summary_lines(self._pipeline, transcript, self._width), sep="\n", file=self._out, flush=True)
+        print("", *summary_lines(self._view, transcript, self._width), sep="\n", file=self._out, flush=True)
 
     def _text(self, key: tuple[str, str], speech: Speech, at_s: float, is_over: bool) -> None:
         beginnings, shown = self._shown.get(key, (0, 0))
         if beginnings != speech.beginnings:
             if shown:
-                self._line(at_s, self._name_of_text, "[the answer begins again]")
+                self._line(at_s, self._view.text_name, f"[the {self._view.text_name} begins again]")
             shown = 0
         text = speech.text
         while (end := _SENTENCE_END.search(text, shown)) is not None:
@@ -123,33 +129,29 @@ class PlainScreen:
 
     def _sentence(self, text: str, at_s: float) -> None:
         if text.strip():
-            self._line(at_s, self._name_of_text, one_line(text, 1_000_000))
+            self._line(at_s, self._view.text_name, text)
 
-    @property
-    def _name_of_text(self) -> str:
-        return "answer" if self._pipeline == FACTCHECK else "text"
-
-    def _claim(self, claim: ClaimView, at_s: float) -> None:
+    def _row(self, row: Row, at_s: float) -> None:
         # In the order in which they come: a late one keeps the others' lines as they were printed.
-        before = self._claims.get(claim.path)
-        if before is None and claim.status == WAITING:
-            self._line(at_s, "claim", claim.claim)
-        if before is not None and before.status != WAITING and verdict_text(before) != verdict_text(claim):
-            self._line(at_s, "withdrawn", verdict_text(before))
+        before = self._rows.get(row.key)
+        if before is None and not row.is_final:
+            self._line(at_s, row.label, row.name)
+        if before is not None and before.is_final and before.text != row.text:
+            self._line(at_s, "withdrawn", before.text)
             before = None
-        if claim.status != WAITING and (before is None or before.status == WAITING):
-            self._line(at_s, "verdict", verdict_text(claim))
-        self._claims[claim.path] = claim
+        if row.is_final and (before is None or not before.is_final):
+            self._line(at_s, row.label, row.text)
+        self._rows[row.key] = row
 
     def _line(self, at_s: float, what: str, text: str) -> None:
-        print(f"{at_s:7.2f} s  {what:<8} {one_line(text, 1_000_000)}", file=self._out, flush=True)
+        print(f"{at_s:7.2f} s  {what:<8} {one_line(text, MOST_CHARS)}", file=self._out, flush=True)
 
 
 class LiveScreen:
-    """Two regions that are drawn anew: the answer as it grows, and the claims below it. Ends with the summary."""
+    """Two regions that are drawn anew: the text as it grows, and the rows below it. Ends with the summary."""
 
-    def __init__(self, pipeline: str, console: Console) -> None:
-        self._pipeline, self._console = pipeline, console
+    def __init__(self, view: View, console: Console) -> None:
+        self._view, self._console = view, console
         self._live = Live(console=console, refresh_per_second=REFRESHES_PER_S, transient=True, vertical_overflow="crop")
 
     def __enter__(self) -> LiveScreen:
@@ -159,35 +161,41 @@ class LiveScreen:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
+    def begin(self, request: str, how: str) -> None:
+        """Above the regions, where it stays."""
+        self._console.print(Text(f"request {_told(request, how)}", style="dim"), soft_wrap=True)
+
     def show(self, event: ClientEvent, transcript: Transcript, at_s: float) -> None:
         """Both regions as they are now, as much of them as fits."""
         self._live.update(self._drawn(transcript, self._console.size.height))
 
     def end(self, transcript: Transcript) -> None:
-        """Whole answer and summary, in place of the regions."""
+        """Whole text and summary, in place of the regions."""
         self._live.stop()
-        self._console.print(Panel(Text(transcript.text), title="answer", title_align="left"))
-        for line in summary_lines(self._pipeline, transcript, self._console.width):
-            self._console.print(_coloured(line))
+        if transcript.speeches:
+            self._console.print(self._panel(Text(transcript.text)))
+        for line in summary_lines(self._view, transcript, self._console.width):
+            self._console.print(self._coloured(line))
 
     def _drawn(self, transcript: Transcript, height: int) -> Group:
-        claims = self._claim_lines(transcript)
-        room = max(4, height - 4)
-        shown = claims[-max(2, room // 2) :]
+        room, most = max(4, height - 4), self._console.width - 1
+        rows = [f"{number}. {row.text}" for number, row in enumerate(self._view.rows(transcript), 1)]
+        shown = [self._coloured(one_line(row, most)) for row in rows[-max(2, room // 2) :]]
         text = Text(transcript.text).wrap(self._console, self._console.width - 4)
         tail = Text("\n").join(list(text)[-max(2, room - len(shown)) :])
-        return Group(Panel(tail, title="answer", title_align="left"), *shown)
+        return Group(self._panel(tail), *shown)
 
-    def _claim_lines(self, transcript: Transcript) -> list[Text]:
-        if self._pipeline != FACTCHECK:
-            return [Text(f"{stage}: {len(transcript.of(stage))}") for stage in transcript.spans]
-        most = self._console.width - 1
-        return [_coloured(one_line(f"{n}. {verdict_text(c)}", most)) for n, c in enumerate(claims_of(transcript), 1)]
+    def _panel(self, text: Text) -> Panel:
+        return Panel(text, title=self._view.text_name, title_align="left")
+
+    def _coloured(self, line: str) -> Text:
+        """The line, with the word behind its number in the style that the view gives it."""
+        text, styles = Text(line), self._view.styles
+        found = re.match(rf"\s*\d+\. ({'|'.join(map(re.escape, styles))})", line) if styles else None
+        if found is not None:
+            text.stylize(styles[found[1]], found.start(1), found.end(1))
+        return text
 
 
-def _coloured(line: str) -> Text:
-    text = Text(line)
-    found = re.match(r"\s*\d+\. (TRUE|FALSE|NO VERDICT|\.\.\.)", line)
-    if found is not None:
-        text.stylize(_STYLES[found[1]], found.start(1), found.end(1))
-    return text
+def _told(request: str, how: str) -> str:
+    return f"{request}  ({how})" if how else request

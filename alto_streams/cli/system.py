@@ -25,7 +25,6 @@ def prepared(
     *,
     target: str | None = None,
     gguf: Path | None = None,
-    corpus: Path | None = None,
     workers: int = 1,
     port: int | None = None,
     private: bool = False,
@@ -52,8 +51,6 @@ def prepared(
         changes["gguf"] = gguf
     if var is not None:
         changes["var"] = var
-    if corpus is not None:
-        changes["corpus"] = corpus
     if private or port is not None:
         changes["gateway_port"] = free_ports(1)[0] if private else port
     config = config.model_copy(update=changes)

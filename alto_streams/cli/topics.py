@@ -6,16 +6,15 @@ import asyncio
 
 import typer
 
+from alto_streams.cli.groups import group
 from alto_streams.define.loading import load_pipelines
 from alto_streams.errors import CommandFailed
 from alto_streams.log.topics_file import TopicsFile, to_yaml
 from alto_streams.log.wanted_topics import required_by, topics_of
 from alto_streams.settings import settings
 
-app = typer.Typer(
-    help="Make and verify the topics of the pipelines (ALTO_PIPELINES, ALTO_TOPICS_FILE) on the broker (ALTO_BROKER).",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+app = group(
+    "Make and verify the topics of the pipelines (ALTO_PIPELINES, ALTO_TOPICS_FILE) on the broker (ALTO_BROKER)."
 )
 
 

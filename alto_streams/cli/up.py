@@ -8,27 +8,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alto_streams.cli import options
+from alto_streams.cli.brought import Brought, Owned, bringing
+from alto_streams.define.options import Folder
 
 if TYPE_CHECKING:
     from alto_streams.local.cluster import Cluster
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, owned: list[Owned]) -> None:
     """Adds the command."""
-    app.command(help="Start everything on this machine and keep it running until Ctrl-C.")(up)
+    app.command(help="Start everything on this machine and keep it running until Ctrl-C.")(bringing(up, owned, Folder))
 
 
 def up(
     engine: options.Engine = None,
     script: options.Script = None,
     gguf: options.Gguf = None,
-    corpus: options.Corpus = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the gateway. Default: 8600.")] = None,
     workers: options.Workers = 1,
     app: options.Apps = None,
     create: Annotated[
         bool, typer.Option("--create/--no-create", help="Create the topics that are missing, or refuse to start.")
     ] = True,
+    *,
+    brought: Brought,
 ) -> None:
     """Uses the broker and Redis of ALTO_BROKER and ALTO_REDIS where these are set, else starts its own."""
     from alto_streams.cli.system import prepared
@@ -37,12 +40,13 @@ def up(
     from alto_streams.worker.tcp_ports import check_free
 
     options.choose_apps(app)
-    target, folder = options.engine_target(engine, script), options.corpus_folder(corpus)
+    brought.place()
+    target = options.engine_target(engine, script)
     config = settings()
     refuse_used(config.var)
     # Before anything is started: the gateway is the last of the parts.
     check_free("The gateway", "127.0.0.1", port or config.gateway_port, "--port (or ALTO_GATEWAY_PORT)")
-    cluster = prepared(config, target=target, gguf=gguf, corpus=folder, workers=workers, port=port, create=create)
+    cluster = prepared(config, target=target, gguf=gguf, workers=workers, port=port, create=create)
     asyncio.run(_up(cluster))
 
 
@@ -73,7 +77,8 @@ async def _serve(cluster: Cluster) -> None:
         typer.echo(f"broker   {redacted(config.broker)}")
         typer.echo(f"redis    {redacted(config.redis)}")
         typer.echo(f"logs     {(config.var / 'logs').resolve()}")
-        first = ask_line(next(iter(cluster.pipelines.values())), None if is_usual else cluster.gateway)
-        typer.echo(f"\nNow, in another terminal:\n  {first}\n")
+        first, *others = cluster.pipelines.values()
+        line = ask_line(first, None if is_usual else cluster.gateway, is_only=not others)
+        typer.echo(f"\nNow, in another terminal:\n  {line}\n")
         typer.echo("Ctrl-C stops everything.")
         await supervisor.wait()

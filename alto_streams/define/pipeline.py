@@ -25,6 +25,7 @@ from typing import Any, TypeVar, overload
 
 from alto_streams.define.decorating import with_options
 from alto_streams.define.option_values import check_enough, check_generate, check_map, check_name
+from alto_streams.define.options import Flag, Folder
 from alto_streams.define.record_types import check_request
 from alto_streams.define.signatures import made_by, signature_of
 from alto_streams.define.stages import Broken, Need, Show, Shown, Stage, Truncate
@@ -35,6 +36,7 @@ from alto_streams.define.stages import Prompt as Prompt
 from alto_streams.define.stages import Record as Record
 from alto_streams.define.topology import REQUEST, Kind, connect, infer
 from alto_streams.errors import PipelineError
+from alto_streams.views import View
 from alto_streams.wire.records import Call
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,14 +49,24 @@ class Pipeline:
     """A typed graph of stages; `PipelineError`, with stage and reason, as soon as a stage cannot be inferred.
 
     `shed`: a request that can no longer meet its deadline ends at once, with the status `shed`, so that what it would
-    have taken goes to those that can.
+    have taken goes to those that can. `view`: how its requests are shown and written, if not as those of any pipeline.
+    `options`: what it adds to the command line.
 
     Barrier mode makes the calls of stream mode, each once the stages before it have finished for the request. With
     `coarse_barrier` a parser with a coarser form reads by that form there: the sentences of an answer become one item,
     and the next stage makes one call for all of them.
     """
 
-    def __init__(self, name: str, request: type[Record], *, shed: bool = False, coarse_barrier: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        request: type[Record],
+        *,
+        shed: bool = False,
+        coarse_barrier: bool = False,
+        view: View | None = None,
+        options: Sequence[Flag | Folder] = (),
+    ) -> None:
         where = f"pipeline {name!r}"
         check_name(where, name)
         check_request(where, request)
@@ -62,6 +74,8 @@ class Pipeline:
         self.request = request
         self.shed = shed
         self.coarse_barrier = coarse_barrier
+        self.view = view or View()
+        self.options = tuple(options)
         self.stages: dict[str, Stage] = {}
         self._producers: dict[Any, str] = {request: REQUEST}
         self._factories: dict[type, Callable[[], Any]] = {}

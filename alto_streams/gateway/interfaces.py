@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,9 +13,30 @@ from alto_streams.errors import PartDown
 from alto_streams.wire.records import Request
 
 
+class StageInfo(msgspec.Struct, frozen=True):
+    """A stage as clients see it. `shows`: what events tell of it, `text`, `items` or `nothing`.
+
+    `lineage`: the stages whose items stand at the levels of its paths, itself last; none of the request itself.
+    """
+
+    name: str
+    kind: str
+    shows: str
+    lineage: list[str]
+
+
+class PipelineState(msgspec.Struct, frozen=True):
+    """A pipeline that a gateway serves. `request`: the JSON Schema of a request's input; `result`: the last stage."""
+
+    name: str
+    request: dict[str, Any]
+    stages: list[StageInfo]
+    result: str
+
+
 @dataclass(frozen=True)
 class PipelineInfo:
-    """A pipeline as clients see it: what its requests look like, and which stage ends them.
+    """A pipeline as clients see it: what its requests look like, its stages, and which of them ends a request.
 
     `levels`: of the stages whose items can be cancelled by themselves, the levels of their items' paths.
     `shed`: whether its requests end once they cannot meet their deadlines.
@@ -26,12 +47,22 @@ class PipelineInfo:
     root_stage: str
     levels: Mapping[str, int] = field(default_factory=dict)
     shed: bool = False
+    stages: Sequence[StageInfo] = ()
+
+    @property
+    def state(self) -> PipelineState:
+        """What a client is told of it."""
+        return PipelineState(self.name, msgspec.json.schema(self.request_type), list(self.stages), self.root_stage)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> PipelineInfo:
         """What clients see of a pipeline. Its root is left out of `levels`: that item is the request itself."""
         items = {name: len(stage.node.lineage) for name, stage in pipeline.stages.items() if name != pipeline.root}
-        return cls(pipeline.name, pipeline.request, pipeline.root, items, pipeline.shed)
+        stages = [
+            StageInfo(name, stage.node.kind.value, stage.show, list(stage.node.lineage))
+            for name, stage in pipeline.stages.items()
+        ]
+        return cls(pipeline.name, pipeline.request, pipeline.root, items, pipeline.shed, stages)
 
 
 class RequestLog(Protocol):

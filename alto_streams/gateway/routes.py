@@ -1,4 +1,4 @@
-"""The HTTP API: four routes over requests, and health and metrics beside them."""
+"""The HTTP API: routes over requests and pipelines, and health and metrics beside them."""
 
 from __future__ import annotations
 
@@ -85,6 +85,12 @@ async def events(
         send_timeout=SEND_TIMEOUT_S,  # a client that takes nothing for so long is gone
         sep="\n",
     )
+
+
+@router.get("/v1/pipelines", tags=["pipelines"], summary="What is served", **answers("pipelines"))
+async def pipelines(request: Request) -> Response:
+    """Each pipeline with the JSON Schema of its requests, its stages, and the stage whose record is the result."""
+    return _json({"pipelines": [info.state for _, info in sorted(_service(request).pipelines.items())]})
 
 
 @router.get("/healthz", tags=["operations"], summary="Liveness, and which parts can be reached", **answers("health"))

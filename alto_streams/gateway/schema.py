@@ -9,7 +9,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from alto_streams.gateway.interfaces import PipelineInfo
+from alto_streams.gateway.interfaces import PipelineInfo, PipelineState
 from alto_streams.gateway.problems import MEDIA_TYPE, ProblemDocument
 from alto_streams.gateway.service import RequestState
 from alto_streams.wire.records import EventKind, Mode
@@ -31,18 +31,21 @@ PROBLEMS_OF = {
     "cancel": (404, 409, 410, 422, 503),
     "cancel_item": (404, 409, 410, 422, 503),
     "events": (404, 410, 422, 503),
+    "pipelines": (),
     "health": (),
     "metrics": (),
 }
 LINK = {"id": {"type": "string", "format": "uuid"}, "events": {"type": "string"}}
 CANCELLING = LINK | {"status": {"const": "cancelling"}}
 ITEM = {"stage": {"type": "string"}, "path": {"type": "string"}}
+PIPELINES = {"pipelines": {"type": "array", "items": {"$ref": REF.format(name="PipelineState")}}}
 BODIES: dict[str, tuple[int, str, dict[str, Any]]] = {
     "submit": (202, "application/json", {"type": "object", "properties": LINK, "required": ["id", "events"]}),
     "state": (200, "application/json", {"$ref": REF.format(name="RequestState")}),
     "cancel": (202, "application/json", {"type": "object", "properties": CANCELLING}),
     "cancel_item": (202, "application/json", {"type": "object", "properties": CANCELLING | ITEM}),
     "events": (200, "text/event-stream", {"type": "string", "description": f"event: {', '.join(EventKind)}"}),
+    "pipelines": (200, "application/json", {"type": "object", "properties": PIPELINES, "required": ["pipelines"]}),
     "health": (200, "application/json", {"type": "object"}),
     "metrics": (200, "text/plain", {"type": "string"}),
 }
@@ -79,7 +82,7 @@ def install_schema(app: FastAPI, pipelines: Mapping[str, PipelineInfo]) -> None:
 
 
 def _components(pipelines: Mapping[str, PipelineInfo]) -> dict[str, Any]:
-    types = [ProblemDocument, RequestState]
+    types = [ProblemDocument, RequestState, PipelineState]
     _, schemas = msgspec.json.schema_components(types, ref_template=REF)
     kinds: list[dict[str, Any]] = []
     for name, info in sorted(pipelines.items()):

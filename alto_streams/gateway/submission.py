@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 
+from alto_streams.define.forms import form_of
 from alto_streams.gateway.interfaces import PipelineInfo
 from alto_streams.gateway.problems import Problem
 from alto_streams.settings import Settings
@@ -85,14 +87,20 @@ def _input(info: PipelineInfo, raw: bytes, settings: Settings) -> msgspec.Raw:
         raise _invalid(error, "input") from None
     except (msgspec.DecodeError, RecursionError):
         raise Problem(422, "invalid-field", "not a value of the pipeline's request type", field="input") from None
+    needed = _texts(info.request_type)
     for name in info.request_type.__struct_fields__:
         text = getattr(value, name)
         if isinstance(text, str) and len(text) > settings.max_prompt_chars:
             detail = f"{len(text)} characters; at most {settings.max_prompt_chars} (ALTO_MAX_PROMPT_CHARS)"
             raise Problem(422, "oversized-field", detail, field=f"input.{name}")
-        if name == "prompt" and isinstance(text, str) and not text.strip():
-            raise Problem(422, "empty-field", "must not be empty", field="input.prompt")
+        if isinstance(text, str) and name in needed and not text.strip():
+            raise Problem(422, "empty-field", "must not be empty", field=f"input.{name}")
     return msgspec.Raw(msgspec.json.encode(value))
+
+
+@lru_cache(maxsize=64)
+def _texts(request: type[msgspec.Struct]) -> list[str]:
+    return form_of("", request).texts
 
 
 def _key(in_body: str | None, in_header: str | None) -> str | None:

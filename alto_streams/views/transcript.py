@@ -16,7 +16,10 @@ TAKEN_BACK = (Status.CANCELLED, Status.SHED)
 
 @dataclass(slots=True)
 class Item:
-    """One item of a stage, or a leaf that failed; one that was cancelled keeps its value. `at_s`: since submission."""
+    """One item of a stage, or a leaf that failed; one that was cancelled keeps its value. `at_s`: since submission.
+
+    `line`: status and text as it was last shown, for who shows it again with every event.
+    """
 
     stage: str
     path: str
@@ -24,6 +27,7 @@ class Item:
     status: str
     cause: str | None
     at_s: float
+    line: tuple[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -48,6 +52,8 @@ class Speech:
 class Transcript:
     """One request as its client has heard it. Feed it every event once, in order.
 
+    `request`: its id, once it is submitted.
+
     `speeches`: (stage, path) -> its text; a pipeline may stream several at once. `early`: the request ended before all
     of its calls had, because what was known by then was enough. What has been taken back is not in it.
     """
@@ -64,6 +70,7 @@ class Transcript:
     result: Any = None
     early: bool = False
     withdrawals: Unshown = field(default_factory=Unshown)
+    request: str | None = None
 
     @property
     def text(self) -> str:

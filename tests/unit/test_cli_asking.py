@@ -9,14 +9,20 @@ from typing import Any
 import pytest
 
 from alto_streams.cli.asking import Asked, ask
-from alto_streams.cli.batch import Batch, Row
-from alto_streams.cli.options import early_end
+from alto_streams.cli.batch import Batch
+from alto_streams.cli.brought import Brought, owned_options
+from alto_streams.cli.rows import Row
 from alto_streams.client import Client, ClientEvent
 from alto_streams.errors import ProblemError
+from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.wire.records import EventKind, Mode
 
 DONE = ClientEvent(2, EventKind.DONE, "report", "", 0, 0, {"status": "ok", "result": {"claims": []}})
 TEXT = ClientEvent(1, EventKind.CHUNK, "answer", "", 0, 0, {"text": "It is"})
+
+
+def row(name: str, prompt: str) -> Row:
+    return Row(name, {"prompt": prompt})
 
 
 class Recorded(Client):
@@ -57,7 +63,7 @@ class Recorded(Client):
 @pytest.fixture
 def batch_of() -> Callable[..., Batch]:
     def make(client: Client, at_once: int = 8, on_done: Callable[[], None] = lambda: None) -> Batch:
-        return Batch(client, "factcheck", Mode.STREAM, at_once, None, on_done)
+        return Batch(client, "factcheck", pipeline.view, Mode.STREAM, at_once, None, on_done)
 
     return make
 
@@ -73,7 +79,7 @@ async def test_an_interrupted_request_is_cancelled() -> None:
 
 
 async def test_an_interrupted_batch_keeps_what_is_done_and_cancels_the_rest(batch_of: Callable[..., Batch]) -> None:
-    rows = [Row("a", "first"), Row("b", "hangs"), Row("c", "third")]
+    rows = [row("a", "first"), row("b", "hangs"), row("c", "third")]
     async with Recorded() as client:
         ended = asyncio.Semaphore(0)
         batch = batch_of(client, on_done=ended.release)
@@ -85,13 +91,13 @@ async def test_an_interrupted_batch_keeps_what_is_done_and_cancels_the_rest(batc
         with pytest.raises(asyncio.CancelledError):
             await running
         assert {key: each.status for key, each in batch.outcomes.items()} == {"a": "ok", "b": "cancelled", "c": "ok"}
-        assert batch.outcomes["b"].answer == "It is"
+        assert batch.outcomes["b"].columns["answer"] == "It is"
         assert client.cancelled == ["hangs"]
         assert [line[:9] for line in batch.lines(rows)] == [b'{"id":"a"', b'{"id":"b"', b'{"id":"c"']
 
 
 async def test_a_batch_keeps_its_bound_and_goes_on_after_a_refusal(batch_of: Callable[..., Batch]) -> None:
-    rows = [Row(str(number), "bad" if number == 3 else f"prompt {number}") for number in range(20)]
+    rows = [row(str(number), "bad" if number == 3 else f"prompt {number}") for number in range(20)]
     async with Recorded() as client:
         batch = batch_of(client, 4)
         await batch.run(rows)
@@ -102,8 +108,9 @@ async def test_a_batch_keeps_its_bound_and_goes_on_after_a_refusal(batch_of: Cal
 
 async def test_every_request_of_a_batch_asks_for_the_early_end() -> None:
     async with Recorded() as client:
-        more = early_end("factcheck", True)
-        batch = Batch(client, "factcheck", Mode.STREAM, 2, None, lambda: None, more)
-        await batch.run([Row("a", "first"), Row("b", "second")])
+        (stop,) = [each for each in owned_options([]) if each.option.option == "--stop-at-first-false"]
+        more = Brought([(stop, True)]).fields("factcheck")
+        batch = Batch(client, "factcheck", pipeline.view, Mode.STREAM, 2, None, lambda: None, more)
+        await batch.run([row("a", "first"), row("b", "second")])
         assert client.inputs == [{"prompt": text, "stop_at_first_false": True} for text in ("first", "second")]
-        assert early_end("factcheck", False) == {}
+        assert Brought().fields("factcheck") == {}

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from alto_streams.cli.factcheck_view import claims_of, marks_of
 from alto_streams.cli.screens import JsonScreen, LiveScreen, PlainScreen, Screen, screen_for
 from alto_streams.client import ClientEvent
+from alto_streams.pipelines.factcheck.view import FactcheckView, claims_of, marks_of
+from alto_streams.views import View
 from alto_streams.views.timeline import Bar, gantt
 from alto_streams.views.transcript import Transcript
 from alto_streams.wire.records import EventKind as Kind
@@ -53,7 +54,7 @@ def played(screen: Screen, recorded: list[tuple[float, Kind, str, str, Any]] = R
 
 def test_plain_lines_are_whole_in_order_and_free_of_control_codes() -> None:
     out = io.StringIO()
-    played(PlainScreen("factcheck", out))
+    played(PlainScreen(FactcheckView(), out))
     text = out.getvalue()
     assert all(char == "\n" or char.isprintable() for char in text)
     live = text.split("\n\n")[0].splitlines()
@@ -74,7 +75,7 @@ def test_plain_lines_are_whole_in_order_and_free_of_control_codes() -> None:
 
 def test_the_summary_has_evidence_and_times() -> None:
     out = io.StringIO()
-    transcript = played(PlainScreen("factcheck", out))
+    transcript = played(PlainScreen(FactcheckView(), out))
     summary = out.getvalue().split("\n\n", 1)[1]
     assert "countries/france.txt: The capital of France is [31mParis." in summary
     assert dict(marks_of(transcript)) == {
@@ -99,7 +100,7 @@ def test_json_is_one_event_a_line_that_reads_back() -> None:
 @pytest.mark.parametrize("height", [5, 12, 60])
 def test_the_live_screen_never_draws_more_than_the_terminal_holds(height: int) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=60, height=height)
-    screen = LiveScreen("factcheck", console)
+    screen = LiveScreen(FactcheckView(), console)
     long = [(0.3, Kind.CHUNK, "answer", "", {"text": "Many words follow here. " * 200})]
     transcript = played(screen, [*RECORDED[:2], *long, *RECORDED[2:]])
     drawn = console.render_lines(screen._drawn(transcript, height))
@@ -108,7 +109,7 @@ def test_the_live_screen_never_draws_more_than_the_terminal_holds(height: int) -
 
 
 def test_standard_output_that_is_no_terminal_gets_plain_lines() -> None:
-    assert isinstance(screen_for("factcheck", out=io.StringIO()), PlainScreen)
+    assert isinstance(screen_for(FactcheckView(), out=io.StringIO()), PlainScreen)
 
 
 def test_another_pipeline_is_shown_by_its_items_and_result() -> None:
@@ -117,7 +118,7 @@ def test_another_pipeline_is_shown_by_its_items_and_result() -> None:
         (0.1, Kind.ITEM, "points", "0", {"value": {"text": "a point"}}),
         (0.2, Kind.DONE, "summary", "", {"status": "failed", "result": None, "cause": "deadline exceeded"}),
     ]
-    played(PlainScreen("summaries", out), recorded)
+    played(PlainScreen(View(), out), recorded)
     assert "points   0 " in out.getvalue()
     assert "The request ended failed: deadline exceeded" in out.getvalue()
 
@@ -132,7 +133,7 @@ def test_streams_that_run_beside_each_other_are_not_mixed() -> None:
         (0.5, Kind.CHUNK, "answers", "0", {"text": "stays."}),
         (0.6, Kind.DONE, "page", "", {"status": "ok", "result": {}}),
     ]
-    transcript = played(PlainScreen("summaries", out), recorded)
+    transcript = played(PlainScreen(View(), out), recorded)
     assert [line.split(maxsplit=3)[3] for line in out.getvalue().splitlines()[:3]] == [
         "Ash falls.",
         "Lava flows.",
@@ -157,7 +158,7 @@ ENDED_EARLY = (2.0, Kind.DONE, "report", "", {"status": "ok", "result": {"claims
 
 def test_what_is_withdrawn_is_said_to_be_where_it_cannot_be_taken_back() -> None:
     out = io.StringIO()
-    transcript = played(PlainScreen("factcheck", out), REDONE)
+    transcript = played(PlainScreen(FactcheckView(), out), REDONE)
     said = [line.split(" s  ")[1].split(maxsplit=1) for line in out.getvalue().split("\n\n")[0].splitlines()]
     assert said == [
         ["answer", "Paris is the capital of France."],
@@ -177,7 +178,7 @@ def test_what_is_withdrawn_is_said_to_be_where_it_cannot_be_taken_back() -> None
 
 def test_the_live_screen_takes_back_what_is_withdrawn() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=60, height=30)
-    screen = LiveScreen("factcheck", console)
+    screen = LiveScreen(FactcheckView(), console)
     transcript = played(screen, REDONE)
     drawn = "\n".join(
         "".join(part.text for part in line) for line in console.render_lines(screen._drawn(transcript, 30))
@@ -192,7 +193,7 @@ def test_a_verdict_alone_is_withdrawn_and_given_anew() -> None:
         (0.9, Kind.RETRACTED, "verdict", "0/0", {"first": 0, "epoch": 1, "stages": ["verdict", "report"]}),
         (1.0, Kind.ITEM, "verdict", "0/0/0~1", {"value": {**VERDICT, "verdict": False}}),
     ]
-    played(PlainScreen("factcheck", out), [*RECORDED[:5], *again])
+    played(PlainScreen(FactcheckView(), out), [*RECORDED[:5], *again])
     said = [line.split(" s  ")[1].split(maxsplit=1) for line in out.getvalue().split("\n\n")[0].splitlines()]
     assert said[2:] == [
         ["verdict", f"TRUE 0.91 {CLAIM}"],
@@ -203,7 +204,7 @@ def test_a_verdict_alone_is_withdrawn_and_given_anew() -> None:
 
 def test_an_early_end_is_shown_with_what_was_left() -> None:
     out = io.StringIO()
-    played(PlainScreen("factcheck", out), [*RECORDED[:8], ENDED_EARLY])
+    played(PlainScreen(FactcheckView(), out), [*RECORDED[:8], ENDED_EARLY])
     assert "The request ended early" in out.getvalue()
     assert f"NO VERDICT  {OTHER} (cancelled: the request ended early)" in out.getvalue()
 
@@ -216,7 +217,7 @@ def test_another_pipeline_says_what_is_withdrawn() -> None:
         (0.3, Kind.ITEM, "points", "3/0", {"value": {"text": "late"}}),
         (0.4, Kind.ITEM, "points", "3/0~1", {"value": {"text": "another"}}),
     ]
-    played(PlainScreen("summaries", out), recorded)
+    played(PlainScreen(View(), out), recorded)
     said = [line.split(" s  ")[1] for line in out.getvalue().split("\n\n")[0].splitlines()]
     assert [line.split()[:2] for line in said] == [["points", "3/0"], ["withdrawn", "points"], ["points", "3/0~1"]]
 

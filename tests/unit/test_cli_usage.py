@@ -9,13 +9,15 @@ import pytest
 
 from alto_streams import __version__
 from alto_streams.cli import run_command
-from alto_streams.cli.batch import read_rows
 from alto_streams.cli.options import engine_target, gateways
+from alto_streams.cli.rows import Row, Rows, fitted, read_objects
 from alto_streams.cli.worker import role_of
+from alto_streams.define.forms import form_of
 from alto_streams.define.loading import load_pipelines
 from alto_streams.errors import ConfigError
 
 PIPELINES = load_pipelines(["alto_streams.pipelines.factcheck"])
+QUESTION = form_of("factcheck", PIPELINES["factcheck"].request)
 
 
 COMMANDS = "demo up ask run record import-trace replay diff cancel worker gateway topics dead-letters scheduler engines"
@@ -74,8 +76,10 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     [
         ('{"id": "a", "prompt": "Why?"}\n{"id": "b"\n', "line 2: "),
         ('{"id": "a", "prompt": "Why?"}\n\n{"id": "b"}\n', "line 3: .*`prompt`"),
-        ('{"id": 7, "prompt": "Why?"}\n', "line 1: .*`str`"),
-        ('{"id": "a", "prompt": " "}\n', "line 1: the prompt is empty"),
+        ('{"id": 7, "prompt": "Why?"}\n', "line 1: `id` is no text"),
+        ('{"prompt": "Why?"}\n', "line 1: `id` is missing"),
+        ('{"id": "a", "prompt": " "}\n', "line 1: `prompt` is empty"),
+        ('{"id": "a", "input": {"prompt": ""}}\n', "line 1: `prompt` is empty"),
         ('{"id": "a", "prompt": "x"}\n{"id": "a", "prompt": "y"}\n', "line 2: id 'a' stands in line 1"),
         ("\n", "it holds no request"),
     ],
@@ -84,13 +88,13 @@ def test_a_malformed_line_is_named(text: str, said: str, tmp_path: Path) -> None
     path = tmp_path / "in.jsonl"
     path.write_text(text)
     with pytest.raises(ConfigError, match=said):
-        read_rows(path)
+        fitted(read_objects(path), QUESTION)
 
 
-def test_other_fields_of_a_row_are_ignored(tmp_path: Path) -> None:
+def test_other_fields_of_a_row_are_left_out_and_told(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text('{"id": "a", "prompt": "Why?", "label": true}\n')
-    assert [(row.id, row.prompt) for row in read_rows(path)] == [("a", "Why?")]
+    assert fitted(read_objects(path), QUESTION) == Rows([Row("a", {"prompt": "Why?"})], ["label"])
 
 
 def test_roles() -> None:

@@ -109,7 +109,7 @@ def test_several_engines_are_planned_for_and_one_is_not() -> None:
 def test_a_child_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given = config(
         models={"chat": "openai:http://127.0.0.1:1/v1#a=b", "judge": "local"},
-        corpus=tmp_path,
+        var=tmp_path,
         broker="kafka://h:1",
         engine_api_key="sk-hidden",
     )

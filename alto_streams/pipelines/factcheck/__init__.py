@@ -12,13 +12,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from alto_streams.define.options import Flag, Folder
 from alto_streams.define.parsers import JsonLines, Lines, Sentences
 from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.pipelines.factcheck import prompts
 from alto_streams.pipelines.factcheck.script import load_script as script
-from alto_streams.pipelines.factcheck.search import Passage, Search, open_search
+from alto_streams.pipelines.factcheck.search import CORPUS, Passage, Search, corpus_setting, open_search
 from alto_streams.pipelines.factcheck.verdict import Verdict, VerdictLine
-from alto_streams.settings import settings
+from alto_streams.pipelines.factcheck.view import FactcheckView
 
 PASSAGES_PER_QUERY = 2
 
@@ -67,12 +68,20 @@ class Report(Record):
 
 __all__ = ["pipeline", "script"]
 
-pipeline = Pipeline("factcheck", request=Question)
+pipeline = Pipeline(
+    "factcheck",
+    request=Question,
+    view=FactcheckView(),
+    options=[
+        Flag("--stop-at-first-false", "End a request at its first false claim.", {"stop_at_first_false": True}),
+        Folder("--corpus", "A folder of text files to search for evidence.", CORPUS),
+    ],
+)
 
 
 @pipeline.resource
 def search() -> Search:
-    return open_search(settings().corpus)
+    return open_search(corpus_setting())
 
 
 @pipeline.generate(model="chat", show="text")

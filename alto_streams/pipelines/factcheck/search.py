@@ -19,7 +19,9 @@ import sentencex
 
 from alto_streams.define.pipeline import Record
 from alto_streams.errors import ConfigError
+from alto_streams.settings import own_setting
 
+CORPUS = "ALTO_CORPUS"  # the folder that is searched for evidence; the bundled one where it is not set
 BUNDLED = Path(__file__).parent / "corpus"
 SUFFIXES = (".txt", ".md")
 # A longer paragraph is cut at sentence ends, so that evidence stays cheap to prefill.
@@ -81,6 +83,12 @@ def open_search(corpus: Path | None = None) -> Search:
         ConfigError: as `Search`.
     """
     return Search(BUNDLED if corpus is None else corpus)
+
+
+def corpus_setting() -> Path | None:
+    """The folder that ALTO_CORPUS names."""
+    named = own_setting(CORPUS)
+    return Path(named) if named else None
 
 
 def _words(texts: list[str]) -> list[list[str]]:

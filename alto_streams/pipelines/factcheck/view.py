@@ -1,12 +1,12 @@
-"""The fact-check pipeline's events as claims with their verdicts. Pure."""
+"""How fact checks are shown: a request's events as claims with their verdicts and evidence. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from alto_streams.views.timeline import Bar
-from alto_streams.views.transcript import Item, Transcript
+from alto_streams.views import Bar, Item, Row, Transcript, View
+from alto_streams.views.view import one_line
 from alto_streams.wire.paths import is_under
 from alto_streams.wire.records import Status
 
@@ -36,6 +36,53 @@ class ClaimView:
         if self.status == WAITING:
             return "..."
         return "NO VERDICT" if self.verdict is None else str(self.verdict).upper()
+
+    @property
+    def text(self) -> str:
+        """`FALSE 0.93  the claim`, or what kept it from a verdict."""
+        sure = "" if self.confidence is None else f" {self.confidence:.2f}"
+        why = f" ({self.status}: {self.cause})" if self.cause else ""
+        return f"{self.word}{sure}  {self.claim}{why}"
+
+
+class FactcheckView(View):
+    """Claims as they are found and judged; at the end each with its evidence."""
+
+    text_name = "answer"
+    styles = {"TRUE": "bold green", "FALSE": "bold red", "NO VERDICT": "yellow", "...": "dim"}
+
+    def rows(self, transcript: Transcript) -> list[Row]:
+        """A row for each claim: announced when it is found, final once it is judged."""
+        return [_row(claim) for claim in claims_of(transcript)]
+
+    def result(self, transcript: Transcript) -> list[str]:
+        """The claims in the order of the answer, each with its evidence below."""
+        found = claims_of(transcript)
+        if not found:
+            return ["No claim was found in the answer."]
+        lines = [f"Claims ({len(found)})"]
+        for number, claim in enumerate(found, 1):
+            lines.append(f"  {number}. {claim.text}")
+            lines += [f"       {each['source']}: {one_line(each['text'])}" for each in claim.evidence]
+        return lines
+
+    def marks(self, transcript: Transcript) -> list[tuple[str, float | None]]:
+        """From the first token to the last verdict."""
+        return marks_of(transcript)
+
+    def bars(self, transcript: Transcript) -> list[Bar]:
+        """The answer, then each claim from when it was found until it was judged."""
+        return bars_of(transcript)
+
+    def columns(self, transcript: Transcript) -> dict[str, Any]:
+        """The answer, and the claims of the report."""
+        result = transcript.result if isinstance(transcript.result, dict) else {}
+        return {"answer": transcript.text, "claims": list(result.get("claims", []))}
+
+
+def _row(claim: ClaimView) -> Row:
+    judged = claim.status != WAITING
+    return Row(claim.path, "verdict" if judged else "claim", claim.text, claim.claim, judged)
 
 
 def claims_of(transcript: Transcript) -> list[ClaimView]:
