@@ -35,7 +35,7 @@ Engine = Annotated[
         "Default: ALTO_MODELS or local.",
     ),
 ]
-Script = Annotated[Path | None, typer.Option(metavar="FILE", help="The recording for --engine scripted.")]
+Script = Annotated[Path | None, typer.Option(metavar="FILE", help="What --engine scripted writes: docs/scripts.md.")]
 Gguf = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Weights of the local engine. Default: ALTO_GGUF or SmolLM2-135M.")
 ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from alto_streams.define.loading import module_of
+from alto_streams.define.loading import load_pipelines, module_of
 from alto_streams.errors import ConfigError
 from alto_streams.models import dialects
 from alto_streams.models.cards import SLOTS, Card
@@ -17,6 +17,7 @@ from alto_streams.models.kinds import FORMS, LOCAL, OPENAI, SCRIPTED, VLLM
 from alto_streams.models.local import default_slots
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.models.protocol import Engine
+from alto_streams.models.script_files import EXPECTED, is_script, read_script
 from alto_streams.models.scripted import Script, ScriptedEngine
 from alto_streams.models.simulated import Timing
 from alto_streams.models.vllm import VllmEngine
@@ -43,21 +44,24 @@ def slots_of(card: Card, config: Settings) -> int:
 
 
 def script_of(path: Path, config: Settings) -> Script:
-    """The recording in `path`, as the configured pipelines read it.
+    """What engines write, from a script (docs/scripts.md) or from a recording that a configured pipeline reads.
 
     A pipeline's module may have `script(path) -> Script`; the first pipeline that knows a call answers it.
 
     Raises:
-        ConfigError: the file is missing, or no pipeline reads recordings.
+        ConfigError: the file is missing or malformed, or it is no script, and no pipeline reads recordings.
     """
     if not path.is_file():
         raise ConfigError(f"ALTO_MODELS: scripted:{path}: no such file")
+    if is_script(path):
+        return read_script(path, load_pipelines(config.pipelines).values())
     readers = [getattr(importlib.import_module(module_of(name)), "script", None) for name in config.pipelines]
     scripts: list[Script] = [reader(path) for reader in readers if reader is not None]
     if not scripts:
         raise ConfigError(
-            f"ALTO_MODELS: scripted:{path}: none of the pipelines in ALTO_PIPELINES ({', '.join(config.pipelines)}) "
-            "has a function script(path) that reads recordings"
+            f"ALTO_MODELS: scripted:{path}: it is no script, whose lines are such as {EXPECTED} (docs/scripts.md); and "
+            f"none of the pipelines in ALTO_PIPELINES ({', '.join(config.pipelines)}) has a function script(path) that "
+            "reads a recording of its own"
         )
 
     def lookup(prompt_class: str, call: Call) -> str | Sequence[str] | None:

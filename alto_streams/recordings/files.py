@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,9 @@ def check_target(option: str, path: Path, endings: Iterable[str] = (PLAIN, ZIPPE
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not empty, with their numbers from 1 on.
+    """The lines that are not empty, with their numbers from 1 on; a byte order mark at the beginning is skipped.
+
+    A line ends at a line feed only: a text may have any other separator, such as U+2028, within a string.
 
     Raises:
         ConfigError: the file cannot be read, or it is cut off.
@@ -36,6 +39,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with cast("IO[bytes]", gzip.open(path) if path.name.endswith(".gz") else path.open("rb")) as file:
             for number, line in enumerate(file, 1):
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
                 if line.strip():
                     yield number, line
     except EOFError:

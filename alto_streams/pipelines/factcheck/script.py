@@ -16,6 +16,7 @@ import msgspec
 from alto_streams.define.parsers import Sentences
 from alto_streams.define.pipeline import ParseFailure
 from alto_streams.errors import ConfigError
+from alto_streams.recordings.files import read_lines
 from alto_streams.wire.records import Call
 
 Script = Callable[[str, Call], str | None]
@@ -61,13 +62,7 @@ def load_rows(path: Path) -> list[RecordedRow]:
     """The rows of a recording. Raises `ConfigError` as `load_script`."""
     decode = msgspec.json.Decoder(RecordedRow).decode
     rows = []
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path):
         try:
             rows.append(decode(line))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
