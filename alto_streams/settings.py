@@ -152,4 +152,4 @@ def settings() -> Settings:
 
 def own_setting(variable: str) -> str | None:
     """A variable that a pipeline brings for itself (`define.options.Folder`), from the environment or `.env`."""
-    return os.environ.get(variable) or dotenv_values(".env").get(variable)
+    return os.environ.get(variable) or dotenv_values(ENV_FILE).get(variable)

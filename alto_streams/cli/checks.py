@@ -54,9 +54,9 @@ def unknown_settings() -> list[str]:
         keys = {card.api_key_env for card in cards(settings()).values()}
     except ConfigError:
         keys = set()  # told elsewhere
-    return [
-        f"{name} is no setting, and is ignored; {_near(name, known)}" for name in sorted(given - known - OURS - keys)
-    ]
+    unknown = given - known - OURS - keys
+    unknown -= _of_pipelines() if unknown else set()
+    return [f"{name} is no setting, and is ignored; {_near(name, known)}" for name in sorted(unknown)]
 
 
 def say_unknown() -> None:
@@ -68,6 +68,18 @@ def say_unknown() -> None:
 def _near(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, 1, NEAR)
     return f"did you mean {near[0]}?" if near else "nor is one named like it"
+
+
+def _of_pipelines() -> set[str]:
+    """The variables that pipelines bring with their folders, such as the fact check's ALTO_CORPUS."""
+    from alto_streams.define.loading import load_pipelines
+    from alto_streams.define.options import Folder
+
+    try:
+        pipelines = load_pipelines(settings().pipelines).values()
+    except ConfigError:
+        return set()  # told elsewhere
+    return {each.variable for pipeline in pipelines for each in pipeline.options if isinstance(each, Folder)}
 
 
 def _in_file() -> list[str]:

@@ -128,3 +128,10 @@ def test_a_key_that_a_card_names_is_known(tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_what_may_be_shown_of_an_address(address: str, shown: str) -> None:
     assert redacted(address) == shown
+
+
+def test_what_a_pipeline_brings_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALTO_CORPUS", "texts")
+    assert unknown_settings() == []
+    monkeypatch.setenv("ALTO_CORPSU", "texts")
+    assert [line.split()[0] for line in unknown_settings()] == ["ALTO_CORPSU"]
