@@ -12,6 +12,7 @@ from typing import TextIO
 from alto_streams.define.loading import load_pipelines
 from alto_streams.errors import PortInUse
 from alto_streams.local.cluster import Cluster, local_cluster
+from alto_streams.local.probing import probe
 from alto_streams.local.supervisor import State, Supervisor
 from alto_streams.log.wanted_topics import topics_of
 from alto_streams.settings import Settings
@@ -30,11 +31,15 @@ def prepared(
     private: bool = False,
     create: bool = True,
     var: Path | None = None,
+    redo: bool = False,
 ) -> Cluster:
     """The parts to start. Broker and Redis are started here unless ALTO_BROKER, ALTO_REDIS say where they are.
 
     `target`: the engine of every model, as in ALTO_MODELS. `gguf`: the local engine's weights. `private`: on free
     ports, so that it runs beside another. `create`: make the topics that are missing. `var`: instead of ALTO_VAR.
+    `redo`: broken calls begin anew also where an engine that is away now might be able to continue them.
+
+    The servers of models are asked what they can do; whoever is away, or cannot continue, is told on standard error.
     """
     given = config.model_fields_set
     own_broker, own_redis = "broker" not in given, "redis" not in given
@@ -54,6 +59,11 @@ def prepared(
     if private or port is not None:
         changes["gateway_port"] = free_ports(1)[0] if private else port
     config = config.model_copy(update=changes)
+    found = probe(config, pipelines.values())
+    for line in found.lines(redoes=redo):
+        print(f"note: {line}", file=sys.stderr)
+    again = [*found.redo.values(), *(found.unknown.values() if redo else ())]
+    config = config.model_copy(update={"redo": [*config.redo, *(stage for stages in again for stage in stages)]})
     return local_cluster(
         config,
         pipelines,

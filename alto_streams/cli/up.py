@@ -30,6 +30,13 @@ def up(
     create: Annotated[
         bool, typer.Option("--create/--no-create", help="Create the topics that are missing, or refuse to start.")
     ] = True,
+    redo: Annotated[
+        bool,
+        typer.Option(
+            "--redo",
+            help="Begin broken calls anew, as is done for engines that cannot continue, of absent engines too.",
+        ),
+    ] = False,
     *,
     brought: Brought,
 ) -> None:
@@ -46,7 +53,7 @@ def up(
     refuse_used(config.var)
     # Before anything is started: the gateway is the last of the parts.
     check_free("The gateway", "127.0.0.1", port or config.gateway_port, "--port (or ALTO_GATEWAY_PORT)")
-    cluster = prepared(config, target=target, gguf=gguf, workers=workers, port=port, create=create)
+    cluster = prepared(config, target=target, gguf=gguf, workers=workers, port=port, create=create, redo=redo)
     asyncio.run(_up(cluster))
 
 

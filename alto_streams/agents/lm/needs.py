@@ -56,7 +56,10 @@ def check_needs(engine: Engine, model: str, examples: Examples) -> None:
             resumed.append(name)
     if not lacks:
         return
-    redo = f"set ALTO_REDO={','.join(resumed)}, so that broken calls begin anew instead of continuing; or "
+    redo = (
+        f"set ALTO_REDO={','.join(resumed)}, or start with `up --redo`, so that broken calls begin anew instead of "
+        "continuing; or "
+    )
     raise ConfigError(
         f"{engine.name} lacks what the stages of model {model} need: {'; '.join(lacks)}. Remedy: "
         f"{redo if resumed else ''}name another engine for {model} in ALTO_MODELS, or the right ?dialect= of this one "
