@@ -17,8 +17,8 @@ from loadtest.bench import Tick
 from loadtest.kafka import Unavailable
 from loadtest.machine import ROOT
 
-RECORDING = ROOT.parent / "shared" / "data" / "knowledge_qa.jsonl"
-RECORDED = "Fact checks with their labels, as JSONL; by default shared/data/knowledge_qa.jsonl next to this checkout."
+RECORDING = ROOT / "loadtest" / "data" / "fact_checks.jsonl"
+RECORDED = "Fact checks with their labels, as JSONL (see docs/replay.md); by default the project's own recording."
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as JSON.")]
 Recording = Annotated[Path, typer.Option(exists=True, dir_okay=False, show_default=False, help=RECORDED)]

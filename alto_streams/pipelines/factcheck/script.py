@@ -1,8 +1,9 @@
 """Reads a recording of fact checks, so that a scripted engine can play it.
 
-One JSON object per line, as in FacTool's data set knowledge_qa: `id`, `prompt`, `response`, and `claims`, each with its
-`claim` and `label` (true, false, or null for a judgement that cannot be parsed). A call is known by what it is about:
-the question, a sentence of the response (or all of it, where one call takes it whole), or a claim.
+One JSON object per line: `id`, `prompt`, `response`, and `claims`, each with its `claim` and `label` (true, false, or
+null for a judgement that cannot be parsed). `broken_lines` may be missing. It has lines of the claims calls that are no
+claims: `line` is written before the claim with the number `before`. A call is known by what it is about: the question,
+a sentence of the response (or all of it, where one call takes it whole), or a claim.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -33,6 +35,13 @@ class RecordedClaim(msgspec.Struct, frozen=True):
     label: bool | None
 
 
+class BrokenLine(msgspec.Struct, frozen=True):
+    """What a claims call wrote that is no claim: before the claim with this number, from 0, or behind the last one."""
+
+    before: Annotated[int, msgspec.Meta(ge=0)]
+    line: str
+
+
 class RecordedRow(msgspec.Struct, frozen=True):
     """One recorded request."""
 
@@ -40,6 +49,7 @@ class RecordedRow(msgspec.Struct, frozen=True):
     prompt: str
     response: str
     claims: list[RecordedClaim]
+    broken_lines: list[BrokenLine] = []
 
 
 def load_script(path: Path) -> Script:
@@ -73,14 +83,16 @@ def load_rows(path: Path) -> list[RecordedRow]:
 def _completions(row: RecordedRow) -> dict[tuple[str, str], str]:
     found = {("factcheck.answer", row.prompt): row.response}
     sentences = _sentences(row.response)
-    spread: list[list[str]] = [[] for _ in sentences]
-    for n, each in enumerate(row.claims):
+    lines = _claim_lines(row)
+    spread = [""] * len(sentences)
+    for n, line in enumerate(lines):
         if sentences:
-            spread[min(len(sentences) - 1, n * len(sentences) // len(row.claims))].append(each.claim)
-    for sentence, claims in zip(sentences, spread, strict=True):
-        found["factcheck.claims", sentence] = _claim_lines(claims)
+            # What stands behind the last claim is of the last sentence.
+            spread[min(len(sentences) - 1, n * len(sentences) // max(1, len(row.claims)))] += line
+    for sentence, written in zip(sentences, spread, strict=True):
+        found["factcheck.claims", sentence] = written
     # The whole response is what one call for all of it is about; a response of one sentence is both.
-    found["factcheck.claims", row.response.strip()] = _claim_lines([each.claim for each in row.claims])
+    found["factcheck.claims", row.response.strip()] = "".join(lines)
     for each in row.claims:
         rng = random.Random(each.claim)
         found["factcheck.queries", each.claim] = _queries(each.claim, rng)
@@ -94,8 +106,13 @@ def _sentences(response: str) -> list[str]:
     return [sentence for sentence in found if not isinstance(sentence, ParseFailure)]
 
 
-def _claim_lines(claims: list[str]) -> str:
-    return "".join(msgspec.json.encode({"claim": claim}).decode() + "\n" for claim in claims)
+def _claim_lines(row: RecordedRow) -> list[str]:
+    """What is written up to the end of each claim, with the broken lines before it; at last what follows all claims."""
+    broken = [""] * (len(row.claims) + 1)
+    for each in row.broken_lines:
+        broken[min(each.before, len(row.claims))] += each.line + "\n"
+    claims = [msgspec.json.encode({"claim": each.claim}).decode() + "\n" for each in row.claims]
+    return [before + claim for before, claim in zip(broken, [*claims, ""], strict=True)]
 
 
 def _queries(claim: str, rng: random.Random) -> str:
