@@ -22,7 +22,8 @@ class Tally(msgspec.Struct):
     lost: no DONE, or a piece of the answer, a claim, a verdict or its place in the report is missing.
     duplicated: an event's id, or its identity (kind, stage, path, number), reached a client twice; a claim, a verdict.
     conflicting: an answer differs from the recording, or one place has had two contents.
-    wrong_verdicts: a verdict is not its claim's label. wrong_evidence: a claim has other passages than its own.
+    wrong_verdicts: a verdict is not its claim's label, or is there where the recorded one cannot be parsed.
+    wrong_evidence: a claim has other passages than its own.
     gathers_twice: a request has ended twice.
     """
 
@@ -89,9 +90,10 @@ class Checker:
         wanted = Counter(each["claim"] for each in row["claims"])
         claims = Counter((each.body.get("value") or {}).get("claim") for each in items if each.stage == "claims")
         judged = sum(each.stage == "verdict" for each in items)
+        verdicts = sum(each["label"] is not None for each in row["claims"])
         counts = {
-            "lost": ((wanted - claims).total(), max(0, wanted.total() - judged)),
-            "duplicated": ((claims - wanted).total(), max(0, judged - wanted.total())),
+            "lost": ((wanted - claims).total(), max(0, verdicts - judged)),
+            "duplicated": ((claims - wanted).total(), max(0, judged - verdicts)),
         }
         for kind, (of_claims, of_verdicts) in counts.items():
             if of_claims or of_verdicts:
@@ -105,10 +107,12 @@ class Checker:
             tally.note(kind, f"{where}: the report has {len(have)} claims, {len(wanted)} are recorded")
             return
         for each, label in zip(found, row["claims"], strict=True):
-            if each["verdict"] is None:
+            if each["verdict"] is None and label["label"] is not None:
                 tally.note("lost", f"{where}: a claim has no verdict: {each['cause']}")
             elif each["verdict"] is not label["label"]:
                 tally.note("wrong_verdicts", where)
+            if label["label"] is None:
+                continue  # the evidence comes with the verdict
             passages = [(passage["source"], passage["text"]) for passage in each["evidence"]]
             if set(passages) != self._own(each["claim"]) or len(passages) != len(set(passages)):
                 tally.note("wrong_evidence", where)

@@ -39,8 +39,6 @@ BUSY_S = 3.0  # after the session; on an idle machine it is within 1 s (docs/per
 async def test_a_lost_engine_is_planned_away_in_time_and_no_request_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not ROWS.exists():
-        pytest.skip(f"the recording {ROWS} is not there")
     monkeypatch.setenv(RECORDING, str(ROWS))
     models = {MODEL: f"scripted:{ROWS}?timing=reference"}
     try:

@@ -18,8 +18,8 @@ import pytest
 
 from alto_streams.local import ping
 from alto_streams.worker.tcp_ports import free_ports
+from loadtest.console import RECORDING as ROWS
 
-ROWS = Path(__file__).parents[3] / "shared" / "data" / "knowledge_qa.jsonl"
 COMMAND = [sys.executable, "-m", "alto_streams"]
 START_S, ASK_S = 100.0, 200.0
 
@@ -51,8 +51,6 @@ def clean() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    if not ROWS.exists():
-        pytest.skip(f"the recording {ROWS} is not there")
     folder = tmp_path_factory.mktemp("up")
     port = free_ports(1)[0]
     options = ["--engine", "scripted", "--script", str(ROWS), "--port", str(port)]
@@ -81,7 +79,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def test_ask_prints_whole_lines_and_every_verdict(system: Running) -> None:
-    row = recorded()["kqa-00"]
+    row = recorded()["fact-03"]
     done = command("ask", row["prompt"], "--gateway", system.gateway, cwd=system.folder)
     assert all(char == "\n" or char.isprintable() for char in done.stdout)
     for claim in row["claims"]:
@@ -91,7 +89,7 @@ def test_ask_prints_whole_lines_and_every_verdict(system: Running) -> None:
 
 
 def test_ask_as_json_is_one_event_a_line(system: Running) -> None:
-    row = recorded()["kqa-00"]
+    row = recorded()["fact-03"]
     done = command("ask", row["prompt"], "--json", "--gateway", system.gateway, cwd=system.folder)
     first, *events = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
     assert command("cancel", first["request"], "--gateway", system.gateway, cwd=system.folder, code=2).stderr.endswith(
@@ -110,7 +108,7 @@ def test_every_row_comes_back_with_the_verdicts_of_its_labels(system: Running, m
     rows = recorded()
     written = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["id"] for line in written] == list(rows)
-    assert sum(len(line["claims"]) for line in written) == 233
+    assert sum(len(line["claims"]) for line in written) == 296
     for line in written:
         row = rows[line["id"]]
         assert line["status"] == "ok"

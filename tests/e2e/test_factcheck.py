@@ -53,7 +53,7 @@ def test_every_row_is_answered_and_judged_by_its_labels(
     with process("run", ["run", *options], tmp_path, env) as run:
         ended(run)
     written = read_lines(out)
-    assert sum(len(line["claims"]) for line in written) == 233
+    assert sum(len(line["claims"]) for line in written) == 296
     Expected(rows, given).check(written)
     assert "Traceback" not in run.said()
     assert " died" not in run.said()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +12,13 @@ import pytest
 from alto_streams.define.pipeline import Gather, ParseFailure, Prompt
 from alto_streams.models.scripted import ScriptedEngine
 from alto_streams.models.simulated import Timing
+from loadtest.console import RECORDING
 from loadtest.limit import POLICIES, limit_run
 from loadtest.reference import pipeline as reference
 from loadtest.reference.workload import ReferenceRequest, arrivals, load_workload
 from loadtest.samples import MODES, Sample, figures
 from tests.simulation.loop import ProcessLoop, Scheduler
 
-RECORDING = Path(__file__).parents[3] / "shared" / "data" / "knowledge_qa.jsonl"
 COUNT, RATE, SEED = 200, 4.0, 2
 
 
@@ -104,8 +103,6 @@ class Driver:
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[ReferenceRequest]:
-    if not RECORDING.is_file():
-        pytest.skip("the recording lies in the folder shared next to the repository")
     monkeypatch.setenv(reference.RECORDING, str(RECORDING))
     return load_workload(RECORDING)
 

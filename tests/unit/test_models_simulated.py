@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import random
 from functools import partial
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from alto_streams.models.simulated import Job, RealTime, RunningBatch, Step, Timing, token_count
+from tests.unit import reference_limit
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "limit_sim.py"
 CLASSES = {"answer": 40, "claims": 580, "queries": 300, "verdict": 340}
 
 Arrival = tuple[float, Job]
@@ -48,37 +45,23 @@ def virtual(calls: list[Arrival], timing: Timing) -> dict[int, tuple[float, floa
     return times
 
 
-def _reference() -> ModuleType:
-    if not REFERENCE.is_file():
-        pytest.skip(f"{REFERENCE.name} is not at hand: it lies in the folder shared next to the repository")
-    spec = importlib.util.spec_from_file_location("limit_sim", REFERENCE)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("rate", [0.5, 8.0, 60.0])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_agrees_with_the_reference_simulation(seed: int, rate: float) -> None:
-    module = _reference()
     calls = arrivals(seed, rate)
-    sim = module.Sim()
-    engine = module.Engine(sim, 0.012, 0.00025, 0.00009, 64)
+    clock = reference_limit.Clock()
+    engine = reference_limit.Engine(clock)
     times: dict[int, tuple[float, float]] = {}
 
     def submit(number: int, job: Job) -> None:
-        def on(done: int, last: bool) -> None:
-            times[number] = (times.get(number, (sim.t, sim.t))[0], sim.t)
+        def told(done: int) -> None:
+            times[number] = (times.get(number, (clock.now, clock.now))[0], clock.now)
 
-        # The reference orders by priority, then by arrival; one priority for all is first come, first served.
-        call = {"kind": job.prompt_class, "prefix": job.prefix, "suffix": job.own, "out": job.output}
-        engine.submit({**call, "on": on, "prio": 0})
+        engine.submit(job.prompt_class, job.prefix, job.own, job.output, told)
 
     for number, (at, job) in enumerate(calls):
-        sim.at(at, lambda number=number, job=job: submit(number, job))
-    sim.go(1e9)
+        clock.at(at, partial(submit, number, job))
+    clock.run()
     ours = virtual(calls, Timing())
     assert ours.keys() == times.keys()
     for number, (first, last) in times.items():

@@ -24,8 +24,6 @@ from loadtest.schedule_trials import Trials
 
 @pytest.fixture
 def workload(tmp_path: Path) -> Iterator[Workload]:
-    if not RECORDING.is_file():
-        pytest.skip(f"{RECORDING.name} is not at hand: it lies in the folder shared next to the repository")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALTO_REFERENCE_RECORDING", "")
         write_mixes(RECORDING, tmp_path / "mixes.jsonl")

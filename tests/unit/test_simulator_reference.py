@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import statistics
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 
 import msgspec
 import pytest
@@ -20,32 +16,17 @@ import pytest
 from alto_streams.pipelines import factcheck
 from alto_streams.simulator import SimulatedOutcome, SimulatedRequest, SimulatedSystem, simulate
 from alto_streams.wire.records import Mode
+from loadtest.console import RECORDING
 from loadtest.reference import pipeline as reference
 from loadtest.reference.workload import WARM_UP, ReferenceRequest, arrivals, load_workload
-
-SHARED = Path(__file__).parents[3] / "shared"
-REFERENCE, RECORDING = SHARED / "reference" / "limit_sim.py", SHARED / "data" / "knowledge_qa.jsonl"
+from tests.unit import reference_limit
 
 
 @pytest.fixture(scope="module")
 def rows() -> Iterator[list[ReferenceRequest]]:
-    if not RECORDING.is_file():
-        pytest.skip(f"{RECORDING.name} is not at hand: it lies in the folder shared next to the repository")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALTO_REFERENCE_RECORDING", str(RECORDING))
         yield load_workload(RECORDING)
-
-
-@pytest.fixture(scope="module")
-def limit() -> ModuleType:
-    if not REFERENCE.is_file():
-        pytest.skip(f"{REFERENCE.name} is not at hand: it lies in the folder shared next to the repository")
-    spec = importlib.util.spec_from_file_location("limit_sim", REFERENCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def simulated(
@@ -63,20 +44,18 @@ def simulated(
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("rate", [1.0, 4.0])
 def test_without_hops_it_agrees_with_the_model_of_the_limit(
-    rows: list[ReferenceRequest], limit: ModuleType, mode: Mode, rate: float
+    rows: list[ReferenceRequest], mode: Mode, rate: float
 ) -> None:
     count = 150
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # it leaves the file to the garbage collector
-        data = limit.load(RECORDING)
+    recorded = reference_limit.read(RECORDING)
     found = [outcome for _, outcome in simulated(rows, rate, count, mode)]
     last_at_s = max(each.at_s for each in found)
     counted = [each for each in found if each.at_s > last_at_s * WARM_UP]
-    wanted, *_ = limit.run(str(mode), rate, data, n=count, seed=1, t0=0.012)
+    wanted = reference_limit.simulate(str(mode), rate, recorded, count, 1).mean_s
     # Text that a client watches is cut into chunks of up to 30 ms, so that a sentence is known a little later.
     assert statistics.mean(each.done_s for each in counted) == pytest.approx(wanted, rel=0.03)
     if mode is Mode.STREAM:
-        early, *_ = limit.run("stream", rate, data, n=count, seed=1, t0=0.012, early=12)
+        early = reference_limit.simulate("verdict_first", rate, recorded, count, 1).mean_s
         assert statistics.mean(each.last_item_s or 0.0 for each in counted) == pytest.approx(early, rel=0.03)
 
 
