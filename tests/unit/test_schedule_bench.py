@@ -40,7 +40,8 @@ def test_the_first_mix_is_the_reference_workload(workload: Workload) -> None:
 
 def test_each_mix_writes_as_its_factors_say(workload: Workload) -> None:
     for mix, mine in zip(MIXES, workload.requests, strict=True):
-        for each, row in zip(mine, load_rows(RECORDING), strict=True):
+        recorded = [row for row in load_rows(RECORDING) if row.claims]
+        for each, row in zip(mine, recorded, strict=True):
             assert len(each.claims) == len(row.claims[:: mix.claims_of])
         queries = sum(claim.queries for each in mine for claim in each.claims)
         calls = sum(len(each.claims) for each in mine)
