@@ -15,13 +15,14 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from alto_streams.errors import NotInLog, PartDown, Poison
+from alto_streams.errors import NotInLog, Poison
 from alto_streams.history.letters import LetterId, StoredLetter, fetched
 from alto_streams.history.requests import request_of
-from alto_streams.history.stretches import REMEDY, reading
+from alto_streams.history.stretches import reading
+from alto_streams.log.broker_errors import told
 from alto_streams.log.consumer import LogConsumer
 from alto_streams.log.sender import Out
-from alto_streams.parts import bootstrap_servers, redacted
+from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Request, encode
@@ -74,8 +75,7 @@ async def redrive(config: Settings, ids: Sequence[LetterId]) -> AsyncIterator[Re
     except MessageSizeTooLargeError as error:
         raise NotInLog(f"{stored.id}: {out.topic} takes no record of that size: {error}") from None
     except (KafkaError, OSError, TimeoutError) as error:
-        detail = f"{type(error).__name__} while dead letters were sent again"
-        raise PartDown("the broker", redacted(config.broker), detail, REMEDY) from error
+        raise told(error, config.broker, "dead letters were sent again") from error
     finally:
         await producer.stop()
 

@@ -10,9 +10,9 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from alto_streams.errors import PartDown
+from alto_streams.log.broker_errors import told
 from alto_streams.log.consumer import LogConsumer
-from alto_streams.parts import bootstrap_servers, redacted
+from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import Settings
 
 POLLED_MOST = 50  # records; each may be as large as a record may be
@@ -20,7 +20,6 @@ PATIENCE_MS = 500
 FETCH_WAIT_MS = 100  # a fetch of the partition before holds up the next one's
 POLLS_IN_VAIN = 20
 CLOCKS_APART_MS = 60_000  # how far a gateway's clock may be from its broker's
-REMEDY = "start it (`alto-streams up`) or point ALTO_BROKER at it"
 
 
 @asynccontextmanager
@@ -28,7 +27,8 @@ async def reading(config: Settings, doing: str) -> AsyncIterator[LogConsumer]:
     """A consumer without a group.
 
     Raises:
-        PartDown: the broker does not answer, while `doing`.
+        PartDown: the broker does not answer, or refuses, while `doing`.
+        ConfigError: its records are compressed in a way that this installation does not know.
     """
     consumer = LogConsumer(
         bootstrap_servers=bootstrap_servers(config.broker),
@@ -42,8 +42,7 @@ async def reading(config: Settings, doing: str) -> AsyncIterator[LogConsumer]:
         await asyncio.sleep(0)  # stopped before its tasks have begun, it would raise CancelledError
         yield consumer
     except (KafkaError, OSError, TimeoutError) as error:
-        detail = f"{type(error).__name__} while {doing}"
-        raise PartDown("the broker", redacted(config.broker), detail, REMEDY) from error
+        raise told(error, config.broker, doing) from error
     finally:
         await consumer.stop()
 

@@ -22,6 +22,7 @@ from faust.types import TP
 from mode import Service
 from mode.utils.futures import maybe_async
 
+from alto_streams.log.broker_errors import told
 from alto_streams.log.consumer import LogConsumer
 from alto_streams.log.fence import Fence
 from alto_streams.log.late_records import Holes
@@ -158,9 +159,9 @@ class Fetching(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _fetched(self, consumer: Any, active: set[TP]) -> Any:
         """Without a wait; and up to a hole, on a broker that may show records late (see `holes`)."""
         if self.app.sender.idempotent:
-            return await consumer._fetcher.fetched_records(active, 0, consumer._max_poll_records)
+            return await self._unpacked(consumer, active)
         positions = {tp: _position(consumer, tp) for tp in active}
-        found = await consumer._fetcher.fetched_records(active, 0, consumer._max_poll_records)
+        found = await self._unpacked(consumer, active)
         for tp, records in list(found.items()):
             kept, hole = self._holes.before_hole(tp, positions.get(tp), records)
             if hole is not None:
@@ -169,6 +170,12 @@ class Fetching(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 if not kept:
                     del found[tp]
         return found
+
+    async def _unpacked(self, consumer: Any, active: set[TP]) -> Any:
+        try:
+            return await consumer._fetcher.fetched_records(active, 0, consumer._max_poll_records)
+        except KafkaError as error:
+            raise told(error, ", ".join(bootstrap(self.transport)), "records were fetched") from error
 
     def _create_worker_consumer(self, transport: Any) -> LogConsumer:
         conf = self.app.conf

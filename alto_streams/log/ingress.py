@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 
 from alto_streams.errors import PartDown, Poison
+from alto_streams.log.broker_errors import START
 from alto_streams.parts import Backoff, bootstrap_servers
 from alto_streams.settings import Settings
 from alto_streams.wire import topic_names
@@ -18,7 +19,6 @@ from alto_streams.wire.records import Cancel, Cancelled, Request, Wire, encode
 log = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT = 1_000
-REMEDY = "start it (`alto-streams up`) or point ALTO_BROKER at it"
 
 
 class Ingress:
@@ -53,7 +53,7 @@ class Ingress:
 
     def down(self) -> PartDown | None:
         """Why the broker cannot be reached now; None when it can."""
-        return PartDown("broker", self._address, self._detail, REMEDY) if self._producer is None else None
+        return PartDown("broker", self._address, self._detail, START) if self._producer is None else None
 
     async def send_request(self, request: Request) -> None:
         """Appends to `requests.<pipeline>`, keyed by request id; returns when all in-sync replicas have it.
@@ -81,7 +81,7 @@ class Ingress:
     async def _send(self, topic: str, key: str, record: Wire) -> None:
         producer = self._producer
         if producer is None:
-            raise PartDown("broker", self._address, self._detail, REMEDY)
+            raise PartDown("broker", self._address, self._detail, START)
         if self._in_flight >= MAX_IN_FLIGHT:
             raise PartDown("broker", self._address, f"{MAX_IN_FLIGHT} records wait for it", "try again", 1)
         self._in_flight += 1
@@ -94,7 +94,7 @@ class Ingress:
             raise self._failed(f"topic {topic} does not exist", "create it with `alto-streams topics apply`") from None
         except (KafkaError, TimeoutError) as error:
             self._lost(producer, f"{topic} did not acknowledge within {self._timeout_s:g} s ({type(error).__name__})")
-            raise self._failed(self._detail, REMEDY) from None
+            raise self._failed(self._detail, START) from None
         finally:
             self._in_flight -= 1
 

@@ -12,6 +12,7 @@ from faust.transport import producer as faust_producer
 from faust.transport.drivers import aiokafka as driver
 from mode import Service
 
+from alto_streams.log.broker_errors import START
 from alto_streams.log.sender import Sender
 from alto_streams.parts import Backoff
 
@@ -28,9 +29,8 @@ async def connected(part: Any, address: str, connect: Callable[[], Any]) -> bool
         except (KafkaError, OSError) as error:
             wait_s = backoff.next_s()
             detail = str(error) or repr(error)
-            remedy = "start it (`alto-streams up`) or point ALTO_BROKER at it"
             log.warning(
-                "broker at %s cannot be reached (%s); %s; trying again in %.1f s", address, detail, remedy, wait_s
+                "broker at %s cannot be reached (%s); %s; trying again in %.1f s", address, detail, START, wait_s
             )
             await part.sleep(wait_s)
         else:

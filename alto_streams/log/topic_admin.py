@@ -13,6 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from alto_streams.errors import PartDown, TopicsError
+from alto_streams.log.broker_errors import is_readable, told
 from alto_streams.log.topics_file import FoundTopic, TopicDifference, TopicSpec, differences
 from alto_streams.parts import bootstrap_servers, redacted
 
@@ -51,7 +52,7 @@ async def apply(broker: str, specs: Sequence[TopicSpec], replication: int = 1) -
                 raise PartDown("the broker", redacted(broker), f"no leader yet for {late}", "see the broker's log")
             await asyncio.sleep(PAUSE_S)
         _refuse_recount(broker, specs, found)  # another may have made one meanwhile
-        return Applied(created, differences(specs, found))
+        return Applied(created, differences(specs, found, is_readable))
 
 
 async def check(broker: str, specs: Sequence[TopicSpec]) -> list[TopicDifference]:
@@ -61,7 +62,7 @@ async def check(broker: str, specs: Sequence[TopicSpec]) -> list[TopicDifference
         PartDown: the broker does not answer.
     """
     async with _admin(broker) as admin:
-        return differences(specs, await _found(admin, specs))
+        return differences(specs, await _found(admin, specs), is_readable)
 
 
 async def insist(broker: str, specs: Sequence[TopicSpec]) -> None:
@@ -81,7 +82,7 @@ async def insist(broker: str, specs: Sequence[TopicSpec]) -> None:
 
 
 def _refuse_recount(broker: str, specs: Sequence[TopicSpec], found: dict[str, FoundTopic]) -> None:
-    wrong = [one for one in differences(specs, found) if one.what == "partition count"]
+    wrong = [one for one in differences(specs, found, is_readable) if one.what == "partition count"]
     if wrong:
         raise TopicsError(f"broker {redacted(broker)}: " + "\n".join(str(one) for one in wrong))
 
@@ -134,7 +135,6 @@ async def _admin(broker: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.start()
         yield admin
     except (KafkaError, OSError, TimeoutError) as error:
-        detail = f"{type(error).__name__} while topics were looked at or made"
-        raise PartDown("the broker", redacted(broker), detail, "start it, or set ALTO_BROKER") from error
+        raise told(error, broker, "topics were looked at or made") from error
     finally:
         await admin.close()

@@ -6,7 +6,7 @@ topics share a `group`. A partition count never changes in place: a key's home w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from alto_streams.wire import topic_names
 HOME_PARTITIONS, WORK_PARTITIONS = 8, 24
 DAY_MS, CONTROL_MS, DEAD_LETTERS_MS = 86_400_000, 600_000, 14 * 86_400_000
 ENGINES_MS = 600_000  # a scheduler that starts reads all of it: reports decay, so older ones would change little
+COMPRESSION = "compression.type"
 FIELDS = {"key", "partitions", "cleanup", "retention", "group"}
 
 
@@ -205,8 +206,15 @@ def to_yaml(specs: Iterable[TopicSpec]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def differences(wanted: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -> list[TopicDifference]:
-    """In what a broker's topics are not as wanted. Settings that the broker does not tell are not compared."""
+def differences(
+    wanted: Iterable[TopicSpec],
+    found: Mapping[str, FoundTopic],
+    is_readable: Callable[[str], bool] = lambda compression: True,
+) -> list[TopicDifference]:
+    """In what a broker's topics are not as wanted. Settings that the broker does not tell are not compared.
+
+    `is_readable`: whether workers can read what a broker compresses so; most brokers leave records as they came.
+    """
     result = []
     for spec in wanted:
         topic = found.get(spec.name)
@@ -228,6 +236,10 @@ def differences(wanted: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) ->
             if have is not None and have != value:
                 remedy = f"set it with `kafka-configs --alter --topic {spec.name} --add-config {key}={value}`"
                 result.append(TopicDifference(spec.name, key, have, value, remedy))
+        codec = topic.config.get(COMPRESSION)
+        if codec is not None and not is_readable(codec):
+            remedy = "workers with this installation cannot read its records: pip install cramjam, or set it back"
+            result.append(TopicDifference(spec.name, COMPRESSION, codec, "producer", remedy))
     return result
 
 

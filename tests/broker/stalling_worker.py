@@ -1,5 +1,7 @@
 """A worker that stalls after its first record, in the way that STALLS says: `hang`, `block`, `unfetched` or `not`.
 
+With `packed` it does not, and cannot read what a broker has compressed.
+
 STALLS=hang TOPIC=... python -m faust -A tests.broker.stalling_worker worker
 """
 
@@ -10,6 +12,8 @@ import os
 import threading
 from typing import Any
 
+from aiokafka import codec
+
 from alto_streams.log.fetching import Fetching
 from alto_streams.settings import settings
 from alto_streams.worker import watch
@@ -18,6 +22,8 @@ from alto_streams.worker.pump import Polled, pumped
 
 watch.GRACE_S = 3.0
 STALLS, TOPIC = os.environ["STALLS"], os.environ["TOPIC"]
+if STALLS == "packed":
+    codec.cramjam = None
 app = new_app(f"{TOPIC}-{STALLS}", settings())
 seen = 0
 
