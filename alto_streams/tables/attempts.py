@@ -9,14 +9,16 @@ from exactly the text that was accepted.
 from __future__ import annotations
 
 from enum import Enum
+from typing import NamedTuple
 
+from alto_streams.tables.decisions import Cause
 from alto_streams.tables.rows import CallState
 from alto_streams.wire.records import Chunk, Result, Start, Timer
 
 MAX_STARTS = 3
 
 
-class Ruling(Enum):
+class Act(Enum):
     """What a record about a call means."""
 
     IGNORE = "it changes nothing"
@@ -24,6 +26,27 @@ class Ruling(Enum):
     FOLLOW = "follow this run"
     ACCEPT = "accept it"
     RETRY = "end the attempt; the next one continues"
+
+
+class Ruling(NamedTuple):
+    """What a record means, and why. `cause`: of an attempt that ends."""
+
+    act: Act
+    why: str = ""
+    cause: Cause | None = None
+
+
+FOLLOW, ACCEPT = Ruling(Act.FOLLOW), Ruling(Act.ACCEPT)
+OVER = Ruling(Act.ABORT, "its attempt is over")
+NO_CALL = Ruling(Act.IGNORE, "there is no such call")
+CLOSED = Ruling(Act.IGNORE, "the call has closed")
+ANOTHER_ATTEMPT = Ruling(Act.IGNORE, "another attempt is open")
+ANOTHER_RUN = Ruling(Act.IGNORE, "another run is followed")
+KNOWN = Ruling(Act.IGNORE, "it is known")
+VOID = Ruling(Act.IGNORE, "something was heard since it was armed")
+WORKER_LOST = Ruling(Act.RETRY, "its worker was replaced", Cause.WORKER_LOST)
+HOLE = Ruling(Act.RETRY, "a hole in its output", Cause.HOLE)
+SILENCE = Ruling(Act.RETRY, "silence", Cause.SILENCE)
 
 
 def begins_run(call: CallState | None, chunk: Chunk) -> bool:
@@ -34,37 +57,47 @@ def begins_run(call: CallState | None, chunk: Chunk) -> bool:
 def rule_start(call: CallState | None, start: Start) -> Ruling:
     """A worker has begun a run."""
     if call is None or call.closed or start.attempt < call.attempt:
-        return Ruling.ABORT
-    if start.attempt > call.attempt or start.run == call.run:
-        return Ruling.IGNORE
+        return OVER
+    if start.attempt > call.attempt:
+        return ANOTHER_ATTEMPT
+    if start.run == call.run:
+        return KNOWN
     if call.run is None or (call.seq == 0 and call.starts < MAX_STARTS):
-        return Ruling.FOLLOW
-    return Ruling.RETRY
+        return FOLLOW
+    return WORKER_LOST
 
 
 def rule_chunk(call: CallState | None, chunk: Chunk) -> Ruling:
     """A run has produced text."""
     if call is None or call.closed or chunk.attempt != call.attempt:
-        return Ruling.IGNORE
+        return _past(call)
     if call.run is None:
-        return Ruling.RETRY  # its beginning is lost
-    if chunk.run != call.run or chunk.seq < call.seq:
-        return Ruling.IGNORE
-    return Ruling.ACCEPT if chunk.seq == call.seq else Ruling.RETRY
+        return HOLE  # its beginning is lost
+    if chunk.run != call.run:
+        return ANOTHER_RUN
+    if chunk.seq < call.seq:
+        return KNOWN
+    return ACCEPT if chunk.seq == call.seq else HOLE
 
 
 def rule_result(call: CallState | None, result: Result) -> Ruling:
     """A run of a map function has ended: the first one of the open attempt counts, whichever run it was."""
     if call is None or call.closed or result.attempt != call.attempt:
-        return Ruling.IGNORE
-    return Ruling.ACCEPT
+        return _past(call)
+    return ACCEPT
 
 
 def rule_timer(call: CallState | None, timer: Timer) -> Ruling:
     """A silence has lasted longer than its bound, unless something was heard since it was armed."""
-    if call is None or call.closed or timer.attempt != call.attempt or timer.mark != call.mark:
-        return Ruling.IGNORE
-    return Ruling.RETRY
+    if call is None or call.closed or timer.attempt != call.attempt:
+        return _past(call)
+    return SILENCE if timer.mark == call.mark else VOID
+
+
+def _past(call: CallState | None) -> Ruling:
+    if call is None:
+        return NO_CALL
+    return CLOSED if call.closed else ANOTHER_ATTEMPT
 
 
 def follow(call: CallState, run: str) -> None:

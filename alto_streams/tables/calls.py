@@ -14,6 +14,7 @@ import msgspec
 from alto_streams.define.pipeline import ParseFailure, Pipeline
 from alto_streams.scheduler.placing import Placing
 from alto_streams.tables import attempts
+from alto_streams.tables.decisions import Cause, Did, cause_of_end, cause_of_result
 from alto_streams.tables.joins import Joins
 from alto_streams.tables.kinds import class_of
 from alto_streams.tables.kinds.call_kind import Tools
@@ -61,8 +62,9 @@ class Calls:
             tried = held.attempt + (cause is None)
             call = row.calls[path] = CallState(tried, held.attempt, held.epoch, shown=held.shown)
             if cause is not None:
-                self._end(turn, path, [], Close(0, Status.FAILED, "its input failed: " + cause))
+                self._fail(turn, path, Cause.INPUT, "its input failed: " + cause)
                 continue
+            turn.decide(Did.OPENED, path, tried)
             if self._stage.within_s is not None:
                 call.due_ms = turn.at.at_ms + int(self._stage.within_s * 1000)
                 turn.asked.append(Arm(path, call.attempt, 0, call.due_ms, due=True))
@@ -73,9 +75,11 @@ class Calls:
         row = turn.row
         for path, call in list(row.calls.items()):
             if self._dead.is_dead(row, self._stage.name, path):
+                turn.decide(Did.WITHDRAWN, path, call.attempt)
                 self._abort(turn, path)
                 del row.calls[path]
             elif self._has_begun_on_what_is_gone(row, path, call):
+                turn.decide(Did.HELD, path, call.attempt)
                 self._abort(turn, path)
                 self._take_back(turn, path, call)
                 row.calls[path] = CallState(
@@ -88,7 +92,7 @@ class Calls:
         try:
             children = _children(self._kind.read(turn, chunk))
         except Exception as error:
-            self._fail(turn, path, self._raised(error))
+            self._fail(turn, path, Cause.RAISED, self._raised(error))
             return
         self._outputs.shown_text(turn, path, call, chunk.text)
         if chunk.end is None:
@@ -96,29 +100,34 @@ class Calls:
             turn.asked.append(self._arm(turn, path))
         elif chunk.end.status is not Status.OK and chunk.end.reason == "error":
             self._emit(turn, path, children, None)
-            self.retry(turn, path, chunk.end.cause or "the engine failed")
+            self.retry(turn, path, Cause.ENGINE_ERROR, chunk.end.cause or "the engine failed")
         else:
             close = Close(call.children + len(children), chunk.end.status, chunk.end.cause)
-            self._end(turn, path, children, close)
+            self._end(turn, path, children, close, cause_of_end(chunk.end))
 
     def result(self, turn: Turn, result: Result) -> None:
         """Accept what a map function returned."""
-        self._end(turn, result.path, result.children, Close(len(result.children), result.status, result.cause))
+        close = Close(len(result.children), result.status, result.cause)
+        self._end(turn, result.path, result.children, close, cause_of_result(result))
 
     def follow(self, turn: Turn, path: str, run: str) -> None:
         """Follow a run."""
-        attempts.follow(turn.row.calls[path], run)
+        call = turn.row.calls[path]
+        attempts.follow(call, run)
+        why = f"run {call.starts} of this attempt" if call.starts > 1 else None
+        turn.decide(Did.FOLLOWED, path, call.attempt, why=why)
         turn.asked.append(self._arm(turn, path))
 
-    def retry(self, turn: Turn, path: str, cause: str) -> None:
+    def retry(self, turn: Turn, path: str, cause: Cause, why: str) -> None:
         """End the open attempt; the next one continues from the accepted text, unless there have been too many."""
         call = turn.row.calls[path]
         tried = call.attempt - call.before
         if tried >= self._max_attempts:
-            self._fail(turn, path, f"gave up after {tried} attempts: {cause}")
+            self._fail(turn, path, cause, f"gave up after {tried} attempts: {why}")
             return
         self._kind.stop(turn, path)
         attempts.next_attempt(call)
+        turn.decide(Did.RETRIED, path, call.attempt, cause, why)
         if self._stage.node.redoes:
             self._take_back(turn, path, call)
             attempts.begin_anew(call)
@@ -129,11 +138,13 @@ class Calls:
         """The time of a whole call is up."""
         call = turn.row.calls.get(path)
         if call is None or call.closed or call.due_ms is None:
+            turn.decide(Did.IGNORED, path, 0 if call is None else call.attempt, why="the call is not open")
             return
         if turn.at.at_ms < call.due_ms:  # the clock that fired it is ahead of the log's
             turn.asked.append(Arm(path, call.attempt, 0, call.due_ms, due=True))
         else:
-            self._fail(turn, path, f"{self._stage.name} had not ended after {self._stage.within_s:g} s")
+            why = f"{self._stage.name} had not ended after {self._stage.within_s:g} s"
+            self._fail(turn, path, Cause.TIMEOUT, why)
 
     def whole(self, turn: Turn) -> tuple[Raw, str | None]:
         """What the last stage makes of the whole request, or why it failed."""
@@ -177,21 +188,23 @@ class Calls:
             found = self._kind.attempt(turn, path)
             children = None if found is None else _children(found)
         except Exception as error:
-            self._fail(turn, path, self._raised(error))
+            self._fail(turn, path, Cause.RAISED, self._raised(error))
             return
         if children is not None:
             self._end(turn, path, children, Close(call.children + len(children)))
         elif self._kind.is_open(call):
             turn.asked.append(self._arm(turn, path))
 
-    def _emit(self, turn: Turn, path: str, children: list[Child], close: Close | None) -> None:
+    def _emit(
+        self, turn: Turn, path: str, children: list[Child], close: Close | None, cause: Cause | None = None
+    ) -> None:
         call = turn.row.calls[path]
         if not children and close is None:
             return
         self._outputs.items(turn, path, call, children, close)
         self._outputs.shown_items(turn, path, call, children, close)
         if call.attempt:  # else only its input has failed, which has a dead letter of its own
-            self._outputs.dead_letters(turn, path, children, close)
+            self._outputs.dead_letters(turn, path, children, close, cause)
         call.children += len(children)
 
     def _has_begun_on_what_is_gone(self, row: Row, path: str, call: CallState) -> bool:
@@ -211,10 +224,12 @@ class Calls:
             call.epoch += 1
             call.children = 0
             self._outputs.retract(turn, path, call)
+            turn.decide(Did.RETRACTED, path, call.attempt, why=f"its items are those of epoch {call.epoch} from now on")
 
-    def _end(self, turn: Turn, path: str, children: list[Child], close: Close) -> None:
+    def _end(self, turn: Turn, path: str, children: list[Child], close: Close, cause: Cause | None = None) -> None:
         call = turn.row.calls[path]
-        self._emit(turn, path, children, close)
+        turn.decide(Did.CLOSED, path, call.attempt, cause, close.cause, close.status)
+        self._emit(turn, path, children, close, cause)
         # Of a run that has ended well nobody else knows; what comes again of its work item its first chunk tells.
         is_disputed = close.status is not Status.OK or call.attempt > 1 or call.starts > 1
         if call.attempt and is_disputed:
@@ -225,9 +240,9 @@ class Calls:
         self._joins.release(turn.row, path)
         self._kind.drop(turn.request, path)
 
-    def _fail(self, turn: Turn, path: str, cause: str) -> None:
+    def _fail(self, turn: Turn, path: str, cause: Cause, why: str) -> None:
         """End the call with the whole items that it has told."""
-        self._end(turn, path, [], Close(turn.row.calls[path].children, Status.FAILED, cause))
+        self._end(turn, path, [], Close(turn.row.calls[path].children, Status.FAILED, why), cause)
 
     def _raised(self, error: Exception) -> str:
         # The author's function is not ours to trust: its failure is a leaf, and the scope still closes.

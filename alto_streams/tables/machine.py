@@ -8,30 +8,28 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.topology import REQUEST
 from alto_streams.errors import Poison
 from alto_streams.scheduler.placing import Placing
-from alto_streams.tables.attempts import Ruling, begins_run, rule_chunk, rule_result, rule_start, rule_timer
+from alto_streams.tables.attempts import Act, Ruling, begins_run, rule_chunk, rule_result, rule_start, rule_timer
 from alto_streams.tables.calls import Calls, Limits
+from alto_streams.tables.decisions import Cause, Did, cause_of_cancel
 from alto_streams.tables.joins import Joins, child_paths
 from alto_streams.tables.outputs import Outputs
+from alto_streams.tables.requests import DEADLINE, OVERDUE, Requests
 from alto_streams.tables.rows import Arm, Row
 from alto_streams.tables.turns import At, Turn
 from alto_streams.tables.withdrawals import Cut, Withdrawals
 from alto_streams.wire.paths import parse_path
 from alto_streams.wire.records import (
     Cancel,
-    Cancelled,
     Chunk,
     Ended,
     EventKind,
     Forget,
     HomeRecord,
     Items,
-    Raw,
     Request,
     Result,
     Retract,
@@ -40,11 +38,8 @@ from alto_streams.wire.records import (
     Timer,
 )
 
-# The deadline's timer at the root: no call has attempt 0.
-DEADLINE = 0
-OVERDUE = "deadline exceeded"
-NOTHING = Raw(b"null")
 _MAY_CHANGE_NOTHING = (Start, Chunk, Timer)
+_NOTED = {Act.IGNORE: Did.IGNORED, Act.ABORT: Did.REPLIED, Act.ACCEPT: Did.ACCEPTED}
 MAX_CANCELLED = 1_000  # items of one request, one by one: a client may ask for any number
 
 
@@ -54,11 +49,11 @@ class StageMachine:
     def __init__(self, pipeline: Pipeline, stage: str, placing: Placing, limits: Limits) -> None:
         self._stage = pipeline.stages[stage]
         self._is_root = stage == pipeline.root
-        self._others = [name for name in pipeline.stages if name != stage]
         self._pipeline, self._dead = pipeline, Withdrawals(pipeline)
         self._joins = Joins(pipeline, self._stage, self._dead)
         self._outputs = Outputs(pipeline.name, self._stage)
         self._calls = Calls(pipeline, stage, self._joins, self._dead, self._outputs, placing, limits)
+        self._requests = Requests(pipeline, self._stage, self._outputs, self._calls)
 
     def apply(self, row: Row, record: HomeRecord, at: At) -> Turn:
         """Take the next record of the home's partition into the row, and say what follows.
@@ -115,7 +110,9 @@ class StageMachine:
                 self._withdraw(turn, [*self._dead.implied(record.stage, [record.path]), cut])
                 self._advance(turn)
             case Result():
-                if rule_result(turn.row.calls.get(record.path), record) is Ruling.ACCEPT:
+                ruling = rule_result(turn.row.calls.get(record.path), record)
+                self._noted(turn, record.path, ruling)
+                if ruling.act is Act.ACCEPT:
                     self._calls.result(turn, record)
             case Timer():
                 self._timer(turn, record)
@@ -125,7 +122,7 @@ class StageMachine:
                 else:
                     self._cancel(turn, record)
             case Forget():
-                self._forget(turn, Status.OK)
+                self._requests.forget(turn, Status.OK)
             case _:
                 raise Poison(f"{self._stage.name}: a record of type {type(record).__name__} is not understood")
 
@@ -146,12 +143,8 @@ class StageMachine:
         self._joins.absorb_request(turn.row, request)
         if self._is_root:
             self._outputs.event(turn, EventKind.ACCEPTED, "", 0, {"mode": request.context.mode})
-            due_ms = request.context.deadline_ms
-            if due_ms is not None and due_ms <= turn.at.at_ms:  # nobody was there to hear of it in time
-                self._end(turn, Status.FAILED, OVERDUE)
+            if self._requests.keep_deadline(turn):  # nobody was there to hear of it in time
                 return
-            if due_ms is not None:
-                turn.asked.append(Arm("", DEADLINE, 0, due_ms))
         self._advance(turn, may_end_early=True)
 
     def _advance(self, turn: Turn, *, may_end_early: bool = False) -> None:
@@ -165,49 +158,61 @@ class StageMachine:
         # Only a close makes anything final.
         if is_early and not (may_end_early and self._calls.has_enough(row)):
             return
-        result, cause = self._calls.whole(turn)
-        if not is_early:
-            failed = [f"{source}: {paths['']}" for source, paths in row.failures.items() if "" in paths]
-            cause = cause or "; ".join(failed) or None
-        self._end(turn, Status.FAILED if cause else Status.OK, cause, result, early=is_early)
+        result, why = self._calls.whole(turn)
+        cause = Cause.RAISED if why else None
+        failed = [] if is_early else [f"{source}: {paths['']}" for source, paths in row.failures.items() if "" in paths]
+        if failed and not why:
+            cause, why = Cause.INPUT, "; ".join(failed)
+        self._requests.end(turn, Status.FAILED if why else Status.OK, why, cause, result, early=is_early)
 
     def _start(self, turn: Turn, start: Start) -> None:
-        match rule_start(turn.row.calls.get(start.path), start):
-            case Ruling.FOLLOW:
+        ruling = rule_start(turn.row.calls.get(start.path), start)
+        self._noted(turn, start.path, ruling)
+        match ruling.act:
+            case Act.FOLLOW:
                 self._calls.follow(turn, start.path, start.run)
-            case Ruling.ABORT:
+            case Act.ABORT:
                 self._tell_over(turn, start)
-            case Ruling.RETRY:
-                self._calls.retry(turn, start.path, "its worker was replaced")
+            case Act.RETRY:
+                self._retry(turn, start.path, ruling)
 
     def _chunk(self, turn: Turn, chunk: Chunk) -> None:
         call = turn.row.calls.get(chunk.path)
         if begins_run(call, chunk):
             if chunk.end is not None and (call is None or call.closed):
+                self._noted(turn, chunk.path, rule_chunk(call, chunk))
                 return  # the run has ended: nobody is to be told that it is over
             self._start(turn, Start(chunk.request, chunk.path, chunk.attempt, chunk.run))
             if call is None or call.run != chunk.run:
                 return
             turn.asked.clear()  # the chunk arms the call's timer itself
         ruling = rule_chunk(call, chunk)
-        if ruling is Ruling.ACCEPT:
+        self._noted(turn, chunk.path, ruling)
+        if ruling.act is Act.ACCEPT:
             self._calls.chunk(turn, chunk)
-        elif ruling is Ruling.RETRY:
-            self._calls.retry(turn, chunk.path, "a hole in its output")
+        elif ruling.act is Act.RETRY:
+            self._retry(turn, chunk.path, ruling)
 
     def _timer(self, turn: Turn, timer: Timer) -> None:
         if self._is_root and timer.attempt == DEADLINE:
-            due_ms = turn.row.context.deadline_ms
-            if due_ms is None:
-                return
-            if turn.at.at_ms < due_ms:
-                turn.asked.append(Arm("", DEADLINE, 0, due_ms))  # the clock that fired it is ahead of the log's
-            else:
-                self._end(turn, Status.FAILED, OVERDUE)
+            self._requests.keep_deadline(turn)  # the clock that fired it may be ahead of the log's
         elif timer.due:
             self._calls.overdue(turn, timer.path)
-        elif rule_timer(turn.row.calls.get(timer.path), timer) is Ruling.RETRY:
-            self._calls.retry(turn, timer.path, "silence")
+        else:
+            ruling = rule_timer(turn.row.calls.get(timer.path), timer)
+            self._noted(turn, timer.path, ruling)
+            if ruling.act is Act.RETRY:
+                self._retry(turn, timer.path, ruling)
+
+    def _retry(self, turn: Turn, path: str, ruling: Ruling) -> None:
+        self._calls.retry(turn, path, ruling.cause or Cause.OTHER, ruling.why)
+
+    @staticmethod
+    def _noted(turn: Turn, path: str, ruling: Ruling) -> None:
+        """What follows from the others is noted where it is done."""
+        if (did := _NOTED.get(ruling.act)) is not None:
+            call = turn.row.calls.get(path)
+            turn.decide(did, path, 0 if call is None else call.attempt, why=ruling.why)
 
     def _withdraw(self, turn: Turn, cuts: list[Cut]) -> None:
         news = [cut for cut in cuts if self._dead.learn(turn.row, cut)]
@@ -219,7 +224,8 @@ class StageMachine:
     def _cancel(self, turn: Turn, cancel: Cancel) -> None:
         if not self._is_root or cancel.path:
             raise Poison(f"{self._stage.name}: a request is cancelled as a whole, at its root, or an item of a stage")
-        self._end(turn, cancel.status, cancel.cause)
+        cause = Cause.DEADLINE if cancel.cause == OVERDUE else cause_of_cancel(cancel)
+        self._requests.end(turn, cancel.status, cancel.cause, cause)
 
     def _cancel_item(self, turn: Turn, cancel: Cancel) -> None:
         """The root decides, and tells the other homes; there is nothing to cancel before it knows the request."""
@@ -231,54 +237,29 @@ class StageMachine:
         if self._is_root:
             # A client's word withdraws nothing: an epoch that nobody has begun yet is not one of an item.
             unheard = [cut for cut in implied if not self._dead.is_known(row, cut)]
-            if row.value(REQUEST, "") is None or unheard or self._dead.is_dead(row, stage, path):
-                return
-            if self._joins.accounts_for(row, stage, path):
-                return  # the first decision wins: there is nothing left to cancel
+            gone = row.value(REQUEST, "") is None or unheard or self._dead.is_dead(row, stage, path)
+            if gone or self._joins.accounts_for(row, stage, path):
+                turn.decide(Did.IGNORED, path, 0, why=f"there is nothing of {stage} to cancel (any more)")
+                return  # the first decision wins
             if sum(map(len, row.cancelled.values())) >= MAX_CANCELLED:
                 raise Poison(f"{self._stage.name}: more than {MAX_CANCELLED} items of one request are cancelled")
-            self._tell_cancelled(turn, cancel)
+            self._requests.tell_cancelled(turn, cancel)
         else:
             row.context = cancel.context
             self._withdraw(turn, implied)
             if self._dead.is_dead(row, stage, path):  # what replaces it is not what was cancelled
                 self._advance(turn)
                 return
+        turn.decide(Did.CANCELLED, path, 0, cause_of_cancel(cancel), f"the item of {stage}", cancel.status)
         row.cancelled.setdefault(stage, {})[path] = cancel.status
         self._calls.withdraw(turn)
         self._joins.cut_off(row, stage, path)
         self._advance(turn)
 
-    def _tell_cancelled(self, turn: Turn, cancel: Cancel) -> None:
-        told = msgspec.structs.replace(cancel, context=turn.row.context)
-        node = self._pipeline.stages[cancel.stage].node
-        below = list(node.below[1:])
-        # The workers hear of it sooner than by way of their homes.
-        self._outputs.control(turn, Cancelled(turn.request, cancel.path, below))
-        for name in node.derived:
-            if name != self._stage.name:
-                self._outputs.to_stage(turn, name, told)
-        self._outputs.cancelled(turn, cancel, below)
-
-    def _end(
-        self, turn: Turn, status: Status, cause: str | None, result: Raw = NOTHING, *, early: bool = False
-    ) -> None:
-        body: dict[str, Any] = {"status": status, "result": result}
-        body |= ({"cause": cause} if cause else {}) | ({"early": True} if early else {})
-        if early or status is not Status.OK:  # what the workers hear first is what engines are freed by
-            self._outputs.control(turn, Cancelled(turn.request, ""))
-        self._outputs.event(turn, EventKind.DONE, "", 0, body)
-        for name in self._others:
-            self._outputs.to_stage(turn, name, Forget(turn.request))
-        self._forget(turn, status)
-
-    def _forget(self, turn: Turn, status: Status) -> None:
-        self._calls.abandon(turn)
-        turn.row.finish(status)
-        self._calls.forget(turn.request)
-
     def _finished(self, turn: Turn, record: HomeRecord) -> None:
-        if isinstance(record, Start) or (isinstance(record, Chunk) and record.seq == 0 and record.end is None):
+        is_heard = isinstance(record, Start) or (isinstance(record, Chunk) and record.seq == 0 and record.end is None)
+        turn.decide(Did.REPLIED if is_heard else Did.IGNORED, getattr(record, "path", ""), 0, why="the request is over")
+        if isinstance(record, Start | Chunk) and is_heard:
             self._tell_over(turn, record)
 
     def _tell_over(self, turn: Turn, run: Start | Chunk) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from alto_streams.define.stages import Stage
+from alto_streams.tables.decisions import Cause, Did
 from alto_streams.tables.rows import CallState, Send
 from alto_streams.tables.turns import Turn
 from alto_streams.wire import topic_names
@@ -92,14 +93,21 @@ class Outputs:
         record = Event(turn.request, kind, self._name, path, number, turn.at.at_ms, Raw(_encode(body)))
         self._keyed(turn, self._results, record)
 
-    def dead_letters(self, turn: Turn, path: str, children: list[Child], close: Close | None) -> None:
-        """Failed leaves, with their cause and the record that they came from."""
-        ends: list[Child | Close] = [end for end in (*children, close) if end is not None]
-        at = turn.at
-        for end in ends:
-            if end.status is Status.FAILED:
-                place = (at.topic, at.partition, at.offset)
-                self._keyed(turn, self._letters, DeadLetter(end.cause or "", self._name, turn.request, path, *place))
+    def dead_letters(
+        self, turn: Turn, path: str, children: list[Child], close: Close | None, cause: Cause | None = None
+    ) -> None:
+        """Failed leaves, with their cause and the record that they came from. `cause`: of a close that failed."""
+        for child in children:
+            if child.status is Status.FAILED:
+                self._dead_letter(turn, path, child.cause, Cause.PARSE)
+        if close is not None and close.status is Status.FAILED:
+            self._dead_letter(turn, path, close.cause, cause)
+
+    def _dead_letter(self, turn: Turn, path: str, why: str | None, cause: Cause | None) -> None:
+        at, call = turn.at, turn.row.calls.get(path)
+        letter = DeadLetter(why or "", self._name, turn.request, path, at.topic, at.partition, at.offset)
+        self._keyed(turn, self._letters, letter)
+        turn.decide(Did.LETTER, path, 0 if call is None else call.attempt, cause or Cause.OTHER, why)
 
     def control(self, turn: Turn, record: ControlRecord) -> None:
         """To every worker."""

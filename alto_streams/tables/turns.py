@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from alto_streams.tables.decisions import Cause, Decision, Did
 from alto_streams.tables.rows import Instruction, Row
+from alto_streams.wire.records import Status
 
 
 class At(msgspec.Struct, frozen=True):
@@ -17,13 +19,26 @@ class At(msgspec.Struct, frozen=True):
 
 
 class Turn:
-    """One record and the row of its request. Whoever decides something changes the row and adds to `asked`.
+    """One record and the row of its request. Whoever decides something changes the row, and adds to the two lists.
 
-    `asked`: what the home is to do, in this order.
+    `asked`: what the home is to do, in this order. `decided`: what was decided about which call, and why.
     """
 
-    __slots__ = ("asked", "at", "request", "row")
+    __slots__ = ("asked", "at", "decided", "request", "row")
 
     def __init__(self, row: Row, request: str, at: At) -> None:
         self.row, self.request, self.at = row, request, at
         self.asked: list[Instruction] = []
+        self.decided: list[Decision] = []
+
+    def decide(
+        self,
+        did: Did,
+        path: str,
+        attempt: int,
+        cause: Cause | None = None,
+        why: str | None = None,
+        status: Status | None = None,
+    ) -> None:
+        """Note a decision about the call at `path`."""
+        self.decided.append(Decision(did, path, attempt, cause, why or "", status))

@@ -128,7 +128,7 @@ class Chunk(Wire, frozen=True, tag="chunk"):
 
 
 class Result(Wire, frozen=True, tag="result"):
-    """What one run of a map function returned."""
+    """What one run of a map function returned. `reason`: of one that failed, `raised`, `timeout` or `too_large`."""
 
     request: str
     path: str
@@ -137,6 +137,7 @@ class Result(Wire, frozen=True, tag="result"):
     children: list[Child] = []
     status: Status = Status.OK
     cause: str | None = None
+    reason: str = ""
 
 
 class Timer(Wire, frozen=True, tag="timer"):

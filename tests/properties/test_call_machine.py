@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from alto_streams.tables import attempts, calls, machine, prompts
-from alto_streams.tables.attempts import Ruling
+from alto_streams.tables.attempts import Act, Ruling
 from alto_streams.tables.calls import Calls
 from alto_streams.tables.rows import Arm, CallState
 from alto_streams.tables.turns import Turn
@@ -96,19 +96,19 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 def second_start_ignored(patch: pytest.MonkeyPatch) -> None:
     true = attempts.rule_start
-    patch.setattr(machine, "rule_start", lambda c, s: Ruling.IGNORE if c.run and not c.closed else true(c, s))
+    patch.setattr(machine, "rule_start", lambda c, s: Ruling(Act.IGNORE) if c.run and not c.closed else true(c, s))
 
 
 def second_start_followed_after_text(patch: pytest.MonkeyPatch) -> None:
     true = attempts.rule_start
-    patch.setattr(machine, "rule_start", lambda c, s: Ruling.FOLLOW if true(c, s) is Ruling.RETRY else true(c, s))
+    patch.setattr(machine, "rule_start", lambda c, s: Ruling(Act.FOLLOW) if true(c, s).act is Act.RETRY else true(c, s))
 
 
 def old_starts_followed(patch: pytest.MonkeyPatch) -> None:
     def rule_start(call: CallState | None, start: Start) -> Ruling:
         if call is None or call.closed:
-            return Ruling.ABORT
-        return Ruling.FOLLOW if call.run is None else attempts.rule_start(call, start)
+            return Ruling(Act.ABORT)
+        return Ruling(Act.FOLLOW) if call.run is None else attempts.rule_start(call, start)
 
     patch.setattr(machine, "rule_start", rule_start)
 
@@ -120,37 +120,37 @@ def starts_without_bound(patch: pytest.MonkeyPatch) -> None:
 def runs_mixed(patch: pytest.MonkeyPatch) -> None:
     def rule_chunk(call: CallState | None, chunk: Chunk) -> Ruling:
         ours = call is not None and not call.closed and (call.seq, call.attempt) == (chunk.seq, chunk.attempt)
-        return Ruling.ACCEPT if ours else Ruling.IGNORE
+        return Ruling(Act.ACCEPT) if ours else Ruling(Act.IGNORE)
 
     patch.setattr(machine, "rule_chunk", rule_chunk)
 
 
 def holes_skipped(patch: pytest.MonkeyPatch) -> None:
     true = attempts.rule_chunk
-    patch.setattr(machine, "rule_chunk", lambda c, k: Ruling.ACCEPT if true(c, k) is Ruling.RETRY else true(c, k))
+    patch.setattr(machine, "rule_chunk", lambda c, k: Ruling(Act.ACCEPT) if true(c, k).act is Act.RETRY else true(c, k))
 
 
 def chunks_applied_twice(patch: pytest.MonkeyPatch) -> None:
     def rule_chunk(call: CallState | None, chunk: Chunk) -> Ruling:
         if call is None or call.closed or (chunk.attempt, chunk.run) != (call.attempt, call.run):
-            return Ruling.IGNORE
-        return Ruling.RETRY if chunk.seq > call.seq else Ruling.ACCEPT
+            return Ruling(Act.IGNORE)
+        return Ruling(Act.RETRY) if chunk.seq > call.seq else Ruling(Act.ACCEPT)
 
     patch.setattr(machine, "rule_chunk", rule_chunk)
 
 
 def closed_calls_accept(patch: pytest.MonkeyPatch) -> None:
     true = attempts.rule_result
-    patch.setattr(machine, "rule_result", lambda c, r: Ruling.ACCEPT if c is not None and c.closed else true(c, r))
+    patch.setattr(machine, "rule_result", lambda c, r: Ruling(Act.ACCEPT) if c is not None and c.closed else true(c, r))
 
 
 def timers_do_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(machine, "rule_timer", lambda call, timer: Ruling.IGNORE)
+    patch.setattr(machine, "rule_timer", lambda call, timer: Ruling(Act.IGNORE))
 
 
 def stale_timers_obeyed(patch: pytest.MonkeyPatch) -> None:
     def rule_timer(call: CallState | None, timer: Timer) -> Ruling:
-        return Ruling.IGNORE if call is None else Ruling.RETRY
+        return Ruling(Act.IGNORE) if call is None else Ruling(Act.RETRY)
 
     patch.setattr(machine, "rule_timer", rule_timer)
 

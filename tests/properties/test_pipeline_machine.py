@@ -11,11 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from alto_streams.tables import machine
 from alto_streams.tables.calls import Calls
 from alto_streams.tables.joins import Joins
-from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.outputs import Outputs
+from alto_streams.tables.requests import Requests
 from alto_streams.tables.rows import CallState, Row
 from alto_streams.tables.turns import Turn
 from alto_streams.tables.withdrawals import Withdrawals
@@ -154,13 +153,13 @@ def children_are_numbered_anew(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_finished_request_rises(patch: pytest.MonkeyPatch) -> None:
-    true = StageMachine._forget
+    true = Requests.forget
 
-    def forget(self: StageMachine, turn: Turn, status: Status) -> None:
+    def forget(self: Requests, turn: Turn, status: Status) -> None:
         true(self, turn, status)
         turn.row.finished = None
 
-    patch.setattr(machine.StageMachine, "_forget", forget)
+    patch.setattr(Requests, "forget", forget)
 
 
 def children_beyond_the_end_count(patch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ import pytest
 from alto_streams.agents.home import agent, row_saver
 from alto_streams.agents.home.working_rows import WorkingRows
 from alto_streams.tables import attempts, calls, joins, machine, outputs, prompts, store, versions, withdrawals
-from alto_streams.tables.attempts import Ruling
+from alto_streams.tables.attempts import Act, Ruling
 from alto_streams.tables.markers import is_marker
+from alto_streams.tables.requests import Requests
 from alto_streams.tables.rows import CallState, Row
 from alto_streams.tables.turns import Turn
 from alto_streams.wire.paths import Scope, parse_path, wire_path
@@ -68,13 +69,13 @@ def marker_forgotten_early(patch: pytest.MonkeyPatch) -> None:
 
 
 def finished_rows_rise(patch: pytest.MonkeyPatch) -> None:
-    true = machine.StageMachine._forget
+    true = Requests.forget
 
-    def forget(self: machine.StageMachine, turn: Turn, status: Status) -> None:
+    def forget(self: Requests, turn: Turn, status: Status) -> None:
         true(self, turn, status)
         turn.row.finished = None
 
-    patch.setattr(machine.StageMachine, "_forget", forget)
+    patch.setattr(Requests, "forget", forget)
 
 
 # --- the rows of owners and zombies
@@ -109,32 +110,33 @@ def second_start_ignored(patch: pytest.MonkeyPatch) -> None:
 
     def rule(call: CallState | None, start: Start) -> Ruling:
         ruling = true(call, start)
-        return Ruling.IGNORE if call is not None and call.run is not None and ruling is not Ruling.ABORT else ruling
+        is_second = call is not None and call.run is not None and ruling.act is not Act.ABORT
+        return Ruling(Act.IGNORE) if is_second else ruling
 
     patch.setattr(machine, "rule_start", rule)
 
 
 def second_start_followed_after_text(patch: pytest.MonkeyPatch) -> None:
     true = attempts.rule_start
-    patch.setattr(machine, "rule_start", lambda c, s: Ruling.FOLLOW if true(c, s) is Ruling.RETRY else true(c, s))
+    patch.setattr(machine, "rule_start", lambda c, s: Ruling(Act.FOLLOW) if true(c, s).act is Act.RETRY else true(c, s))
 
 
 def runs_mixed(patch: pytest.MonkeyPatch) -> None:
     def rule(call: CallState | None, chunk: Chunk) -> Ruling:
         ours = call is not None and not call.closed and call.seq == chunk.seq and call.attempt == chunk.attempt
-        return Ruling.ACCEPT if ours else Ruling.IGNORE
+        return Ruling(Act.ACCEPT) if ours else Ruling(Act.IGNORE)
 
     patch.setattr(machine, "rule_chunk", rule)
 
 
 def holes_skipped(patch: pytest.MonkeyPatch) -> None:
     true = attempts.rule_chunk
-    patch.setattr(machine, "rule_chunk", lambda c, k: Ruling.IGNORE if true(c, k) is Ruling.RETRY else true(c, k))
+    patch.setattr(machine, "rule_chunk", lambda c, k: Ruling(Act.IGNORE) if true(c, k).act is Act.RETRY else true(c, k))
 
 
 def older_attempts_accepted(patch: pytest.MonkeyPatch) -> None:
     def rule(call: CallState | None, chunk: Chunk) -> Ruling:
-        return Ruling.IGNORE if call is None or call.closed or chunk.seq < call.seq else Ruling.ACCEPT
+        return Ruling(Act.IGNORE) if call is None or call.closed or chunk.seq < call.seq else Ruling(Act.ACCEPT)
 
     patch.setattr(machine, "rule_chunk", rule)
 
@@ -142,7 +144,7 @@ def older_attempts_accepted(patch: pytest.MonkeyPatch) -> None:
 def stale_timer_obeyed(patch: pytest.MonkeyPatch) -> None:
     def rule(call: CallState | None, timer: Timer) -> Ruling:
         ours = call is not None and not call.closed and timer.attempt == call.attempt
-        return Ruling.RETRY if ours else Ruling.IGNORE
+        return Ruling(Act.RETRY) if ours else Ruling(Act.IGNORE)
 
     patch.setattr(machine, "rule_timer", rule)
 

@@ -6,7 +6,7 @@ import pytest
 
 from alto_streams.tables.attempts import (
     MAX_STARTS,
-    Ruling,
+    Act,
     accept,
     begins_run,
     follow,
@@ -36,46 +36,46 @@ def chunk(seq: int, attempt: int = 2, run: str = "a") -> Chunk:
 
 
 @pytest.mark.parametrize(
-    ("call", "record", "ruling"),
+    ("call", "record", "act"),
     [
-        (NO_CALL, start(), Ruling.ABORT),
-        (CLOSED, start(), Ruling.ABORT),
-        (CLOSED, start(attempt=3), Ruling.ABORT),
-        (UNHEARD, start(attempt=1), Ruling.ABORT),
-        (STREAMING, start(attempt=1, run="b"), Ruling.ABORT),
-        (UNHEARD, start(), Ruling.FOLLOW),
-        (UNHEARD, start(attempt=3), Ruling.IGNORE),
-        (FOLLOWED, start(), Ruling.IGNORE),
-        (FOLLOWED, start(run="b"), Ruling.FOLLOW),
-        (RESTARTED, start(run="b"), Ruling.RETRY),
-        (STREAMING, start(), Ruling.IGNORE),
-        (STREAMING, start(run="b"), Ruling.RETRY),
+        (NO_CALL, start(), Act.ABORT),
+        (CLOSED, start(), Act.ABORT),
+        (CLOSED, start(attempt=3), Act.ABORT),
+        (UNHEARD, start(attempt=1), Act.ABORT),
+        (STREAMING, start(attempt=1, run="b"), Act.ABORT),
+        (UNHEARD, start(), Act.FOLLOW),
+        (UNHEARD, start(attempt=3), Act.IGNORE),
+        (FOLLOWED, start(), Act.IGNORE),
+        (FOLLOWED, start(run="b"), Act.FOLLOW),
+        (RESTARTED, start(run="b"), Act.RETRY),
+        (STREAMING, start(), Act.IGNORE),
+        (STREAMING, start(run="b"), Act.RETRY),
     ],
 )
-def test_start(call: CallState | None, record: Start, ruling: Ruling) -> None:
-    assert rule_start(call, record) is ruling
+def test_start(call: CallState | None, record: Start, act: Act) -> None:
+    assert rule_start(call, record).act is act
 
 
 @pytest.mark.parametrize(
-    ("call", "record", "ruling"),
+    ("call", "record", "act"),
     [
-        (NO_CALL, chunk(0), Ruling.IGNORE),
-        (CLOSED, chunk(0), Ruling.IGNORE),
-        (UNHEARD, chunk(1), Ruling.RETRY),  # the beginning of its run is lost
-        (UNHEARD, chunk(1, attempt=1), Ruling.IGNORE),
-        (FOLLOWED, chunk(0), Ruling.ACCEPT),
-        (FOLLOWED, chunk(0, run="b"), Ruling.IGNORE),
-        (FOLLOWED, chunk(0, attempt=1), Ruling.IGNORE),
-        (FOLLOWED, chunk(0, attempt=3), Ruling.IGNORE),
-        (FOLLOWED, chunk(1), Ruling.RETRY),
-        (STREAMING, chunk(2), Ruling.IGNORE),
-        (STREAMING, chunk(3), Ruling.ACCEPT),
-        (STREAMING, chunk(5), Ruling.RETRY),
-        (STREAMING, chunk(5, run="b"), Ruling.IGNORE),
+        (NO_CALL, chunk(0), Act.IGNORE),
+        (CLOSED, chunk(0), Act.IGNORE),
+        (UNHEARD, chunk(1), Act.RETRY),  # the beginning of its run is lost
+        (UNHEARD, chunk(1, attempt=1), Act.IGNORE),
+        (FOLLOWED, chunk(0), Act.ACCEPT),
+        (FOLLOWED, chunk(0, run="b"), Act.IGNORE),
+        (FOLLOWED, chunk(0, attempt=1), Act.IGNORE),
+        (FOLLOWED, chunk(0, attempt=3), Act.IGNORE),
+        (FOLLOWED, chunk(1), Act.RETRY),
+        (STREAMING, chunk(2), Act.IGNORE),
+        (STREAMING, chunk(3), Act.ACCEPT),
+        (STREAMING, chunk(5), Act.RETRY),
+        (STREAMING, chunk(5, run="b"), Act.IGNORE),
     ],
 )
-def test_chunk(call: CallState | None, record: Chunk, ruling: Ruling) -> None:
-    assert rule_chunk(call, record) is ruling
+def test_chunk(call: CallState | None, record: Chunk, act: Act) -> None:
+    assert rule_chunk(call, record).act is act
 
 
 @pytest.mark.parametrize(
@@ -96,31 +96,31 @@ def test_the_first_chunk_of_a_run_begins_it(call: CallState | None, record: Chun
 
 
 @pytest.mark.parametrize(
-    ("call", "attempt", "ruling"),
+    ("call", "attempt", "act"),
     [
-        (NO_CALL, 2, Ruling.IGNORE),
-        (CLOSED, 2, Ruling.IGNORE),
-        (UNHEARD, 1, Ruling.IGNORE),
-        (UNHEARD, 2, Ruling.ACCEPT),
-        (UNHEARD, 3, Ruling.IGNORE),
+        (NO_CALL, 2, Act.IGNORE),
+        (CLOSED, 2, Act.IGNORE),
+        (UNHEARD, 1, Act.IGNORE),
+        (UNHEARD, 2, Act.ACCEPT),
+        (UNHEARD, 3, Act.IGNORE),
     ],
 )
-def test_result(call: CallState | None, attempt: int, ruling: Ruling) -> None:
-    assert rule_result(call, Result("r", "0", attempt, "any run")) is ruling
+def test_result(call: CallState | None, attempt: int, act: Act) -> None:
+    assert rule_result(call, Result("r", "0", attempt, "any run")).act is act
 
 
 @pytest.mark.parametrize(
-    ("call", "attempt", "mark", "ruling"),
+    ("call", "attempt", "mark", "act"),
     [
-        (NO_CALL, 2, 4, Ruling.IGNORE),
-        (CLOSED, 2, 0, Ruling.IGNORE),
-        (STREAMING, 2, 4, Ruling.RETRY),
-        (STREAMING, 2, 3, Ruling.IGNORE),
-        (STREAMING, 1, 4, Ruling.IGNORE),
+        (NO_CALL, 2, 4, Act.IGNORE),
+        (CLOSED, 2, 0, Act.IGNORE),
+        (STREAMING, 2, 4, Act.RETRY),
+        (STREAMING, 2, 3, Act.IGNORE),
+        (STREAMING, 1, 4, Act.IGNORE),
     ],
 )
-def test_timer(call: CallState | None, attempt: int, mark: int, ruling: Ruling) -> None:
-    assert rule_timer(call, Timer("r", "0", attempt, mark)) is ruling
+def test_timer(call: CallState | None, attempt: int, mark: int, act: Act) -> None:
+    assert rule_timer(call, Timer("r", "0", attempt, mark)).act is act
 
 
 def test_the_mark_advances_with_everything_that_is_heard() -> None:

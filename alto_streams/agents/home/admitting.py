@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from alto_streams.agents.home.decision_log import DecisionLog
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.topology import REQUEST
 from alto_streams.errors import Poison
@@ -19,6 +20,7 @@ from alto_streams.log.letters import letter_of
 from alto_streams.log.sender import Out
 from alto_streams.retry import insist
 from alto_streams.scheduler.admission import CROWDED, Admission
+from alto_streams.tables.decisions import Cause
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Cancel, Request, Status, decoder, encode
 from alto_streams.wire.request_ids import created_ms
@@ -41,9 +43,12 @@ class RequestAgent:
         send_all: Callable[[list[Out]], Awaitable[object]],
         admission: Admission,
         horizon_ms: int,
+        decisions: DecisionLog | None = None,
     ) -> None:
         self._name, self._send_all, self._admission = pipeline.name, send_all, admission
         self._horizon_ms = horizon_ms
+        self._part = f"{pipeline.name}.{REQUEST}"
+        self._decisions = decisions or DecisionLog(self._part)
         self._root = topic_names.home_topic(pipeline.name, pipeline.root)
         takers = [name for name, stage in pipeline.stages.items() if stage.node.takes(REQUEST)]
         self._topics = [topic_names.home_topic(pipeline.name, name) for name in {*takers, pipeline.root}]
@@ -55,7 +60,7 @@ class RequestAgent:
             await insist(lambda: self._send_all(outs))
         except Poison as error:  # one of them is larger than a record may be where it goes
             if len(polled) == 1:
-                letter = self._letter(polled[0], error)
+                letter = self._letter(polled[0], error, Cause.TOO_LARGE)
                 return await insist(lambda: self._send_all([letter]))
             for each in polled:
                 await self.handle(partition, [each])
@@ -76,6 +81,7 @@ class RequestAgent:
             return [Out(self._root, key, encode(Cancel(request.id, "", Status.SHED, CROWDED)))]
         return [Out(topic, key, polled.value) for topic in self._topics]
 
-    def _letter(self, polled: Polled, error: Poison) -> Out:
+    def _letter(self, polled: Polled, error: Poison, cause: Cause = Cause.UNREADABLE) -> Out:
+        self._decisions.letter(cause, self._part)
         log.warning("dead letter from %s-%d@%d: %s", polled.topic, polled.partition, polled.offset, error)
         return letter_of(self._name, REQUEST, polled.topic, polled, str(error))

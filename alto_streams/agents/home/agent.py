@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from alto_streams.agents.home.decision_log import DecisionLog
 from alto_streams.agents.home.horizon import Horizon
 from alto_streams.agents.home.maps import MapRunner
 from alto_streams.agents.home.protocols import Polled, RowTable, SendAll
@@ -31,8 +32,10 @@ from alto_streams.errors import Fenced, Poison, Retryable
 from alto_streams.log.letters import letter_of
 from alto_streams.log.sender import Out
 from alto_streams.retry import insist, insist_while
-from alto_streams.tables.machine import OVERDUE, StageMachine
+from alto_streams.tables.decisions import Cause
+from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.markers import is_marker
+from alto_streams.tables.requests import OVERDUE
 from alto_streams.tables.rows import Arm, Instruction, Run, Send
 from alto_streams.tables.turns import At
 from alto_streams.wire.records import Cancel, Chunk, HomeRecord, Request, Result, Status, Timer, decoder, encode
@@ -67,12 +70,13 @@ class StageAgent:
         horizon_ms: int,
         maps_at_once: int,
         on_over: Callable[[str, Status], None] = lambda request, status: None,
+        decisions: DecisionLog | None = None,
     ) -> None:
         self._pipeline, self._stage, self._topic = pipeline.name, stage, home_topic(pipeline.name, stage)
         self._root_topic = home_topic(pipeline.name, pipeline.root)
         self._machine, self._table, self._send_all = machine, rows, send_all
         self._horizon = Horizon(horizon_ms, is_root=stage == pipeline.root)
-        self._on_over = on_over
+        self._on_over, self._decisions = on_over, decisions or DecisionLog(f"{pipeline.name}.{stage}")
         self._rows = WorkingRows(machine, rows)
         self._in_hand: dict[int, Decided] = {}  # by a batch in flight, one a partition
         self._saver = RowSaver(
@@ -216,6 +220,7 @@ class StageAgent:
             return self._rows.release(partition, key)
         self._rows.changed(partition, key, record, at)
         decided.setdefault(key, []).extend(turn.asked)
+        self._decisions.take(turn)
         if row.finished is not None:
             self._timers.forget(partition, key)
             self._horizon.ended(partition, key, polled.at_ms)
@@ -280,8 +285,10 @@ class StageAgent:
         told = letter_of(self._pipeline, self._stage, self._topic, polled, cause, carried=False)
         end = Out(self._root_topic, request.encode(), encode(Cancel(request, "", Status.FAILED, cause)))
         await insist(lambda: self._send_all([told, end]))
+        self._decisions.letter(Cause.TOO_LARGE)
 
     async def _dead_letter(self, partition: int, polled: Polled, error: Poison) -> None:
         log.warning("%s: dead letter from %s-%d@%d: %s", self._stage, self._topic, partition, polled.offset, error)
         letter = letter_of(self._pipeline, self._stage, self._topic, polled, str(error))
         await insist(lambda: self._send_all([letter]))
+        self._decisions.letter(Cause.UNREADABLE)

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from alto_streams.agents.home.admitting import RequestAgent
 from alto_streams.agents.home.agent import StageAgent
+from alto_streams.agents.home.decision_log import DecisionLog
 from alto_streams.agents.scheduler.dispatching import Dispatch
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Fenced, Retryable
@@ -48,7 +49,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
     )
     kept = Gauge("alto_rows", "Rows of requests under way, and markers of finished ones", registry=registry)
     kept.set_function(lambda: len(rows))
-    admission = Admission()
+    admission, decisions = Admission(), DecisionLog(f"{pipeline.name}.{stage}", registry)
     shell = StageAgent(
         pipeline,
         stage,
@@ -58,6 +59,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
         horizon_ms=horizon_ms,
         maps_at_once=config.map_concurrency,
         on_over=lambda request, status: admission.ended(request, status is Status.OK),
+        decisions=decisions,
     )
 
     async def take_over(taken: frozenset[int]) -> None:
@@ -71,7 +73,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
     pumped(app, topic_names.home_topic(pipeline.name, stage), shell.handle)
     app.hold(topic_names.home_topic(pipeline.name, stage), shell.held, shell.save)
     if is_root:
-        requests = RequestAgent(pipeline, lambda outs: app.sender.send_all(outs), admission, horizon_ms)
+        requests = RequestAgent(pipeline, lambda outs: app.sender.send_all(outs), admission, horizon_ms, decisions)
         pumped(app, topic_names.requests_topic(pipeline.name), requests.handle)
         refused = Gauge("alto_requests_refused", "Requests shed because too many were under way", registry=registry)
         refused.set_function(lambda: admission.refused)

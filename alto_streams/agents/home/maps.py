@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Poison
+from alto_streams.tables.decisions import Cause
 from alto_streams.wire.records import Child, Raw, Result, Status
 
 log = logging.getLogger(__name__)
@@ -57,23 +58,24 @@ class MapRunner:
 
     async def _run(self, partition: int, request: str, path: str, attempt: int, arguments: dict[str, Any]) -> None:
         children: list[Child] = []
-        cause = None
+        cause, reason = None, ""
         try:
             async with self._slots, asyncio.timeout(self._stage.timeout_s):
                 found = await self._stage.function(**arguments, **self._resources)
             items = found if self._stage.many else [found]
             children = [Child(Raw(msgspec.json.encode(item))) for item in items]
         except TimeoutError:
-            cause = f"{self._stage.name} gave no result within {self._stage.timeout_s:g} s"
+            cause, reason = f"{self._stage.name} gave no result within {self._stage.timeout_s:g} s", Cause.TIMEOUT
         except Exception as error:
             # The author's function is not ours to trust: its failure is a typed leaf, not a dead worker.
             log.warning("%s: request %s, path %s raised %s", self._stage.name, request, path, type(error).__name__)
-            cause = f"{self._stage.name} raised {type(error).__name__}"
+            cause, reason = f"{self._stage.name} raised {type(error).__name__}", Cause.RAISED
         status = Status.OK if cause is None else Status.FAILED
-        result = Result(request, path, attempt, uuid.uuid4().hex, children, status, cause)
+        result = Result(request, path, attempt, uuid.uuid4().hex, children, status, cause, reason)
         try:
             await self._append(partition, result)
         except Poison:
             log.warning("%s: request %s, path %s: its result is too large", self._stage.name, request, path)
             cause = f"{self._stage.name} returned more than a record may hold"
-            await self._append(partition, replace(result, children=[], status=Status.FAILED, cause=cause))
+            failed = {"status": Status.FAILED, "cause": cause, "reason": Cause.TOO_LARGE}
+            await self._append(partition, replace(result, children=[], **failed))

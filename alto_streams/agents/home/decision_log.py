@@ -1,0 +1,46 @@
+"""What a home decides, where people look: counts of further attempts and dead letters, and a line for each retry.
+
+Metrics and lines hold causes of a closed set, never words of a model, a server or a user. What a crash makes a home
+decide again is told again.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from prometheus_client import CollectorRegistry, Counter
+
+from alto_streams.tables.decisions import Cause, Did
+from alto_streams.tables.turns import Turn
+
+log = logging.getLogger(__name__)
+
+_LABELS = ["stage", "cause"]
+
+
+class DecisionLog:
+    """Counts and logs the decisions of one stage's home. `stage`: as `<pipeline>.<stage>`."""
+
+    def __init__(self, stage: str, registry: CollectorRegistry | None = None) -> None:
+        self._stage = stage
+        attempts = "Attempts of calls that had to follow another, by why that one ended"
+        letters = "Dead letters written, by why"
+        self._attempts = Counter("alto_attempts", attempts, _LABELS, registry=registry)
+        self._letters = Counter("alto_dead_letters", letters, _LABELS, registry=registry)
+
+    def take(self, turn: Turn) -> None:
+        """A record has been applied."""
+        for each in turn.decided:
+            if each.did is Did.RETRIED:
+                cause, at = each.cause or Cause.OTHER, turn.at
+                self._attempts.labels(self._stage, cause).inc()
+                log.warning(
+                    *("%s: request %s, path %r: attempt %d begins, cause %s, by %s-%d@%d", self._stage, turn.request),
+                    *(each.path, each.attempt, cause.value, at.topic, at.partition, at.offset),
+                )
+            elif each.did is Did.LETTER:
+                self.letter(each.cause or Cause.OTHER)
+
+    def letter(self, cause: Cause, stage: str | None = None) -> None:
+        """A dead letter is written, by this stage's home if no other part is named."""
+        self._letters.labels(stage or self._stage, cause).inc()
