@@ -27,6 +27,7 @@ from alto_streams.cli import (
     replay,
     run,
     scheduler,
+    story,
     topics,
     up,
     worker,
@@ -38,7 +39,7 @@ from alto_streams.cli.groups import group, help_where_bare
 PROGRAM = "alto-streams"
 HELP = "Serves pipelines of language models by streaming partial outputs between their stages over Kafka."
 BRINGING = {"demo": demo, "up": up, "ask": ask, "run": run}  # they take options that pipelines bring
-PLAIN = (record, replay, diff, cancel, worker, gateway)
+PLAIN = (record, replay, diff, story, cancel, worker, gateway)
 GROUPS = {"topics": topics, "dead-letters": dead_letters, "scheduler": scheduler, "engines": engines}
 
 

@@ -73,14 +73,14 @@ async def course_of(
             if found is not None:
                 break
         else:
-            raise NotInLog(_unknown(request, list(models), topics, made_ms))
+            raise NotInLog(unknown_request(request, list(models), topics, made_ms))
     course = Course(request, pipeline, made_ms, found.context.deadline_ms)
     recorded = Recorded(request, made_ms, pipeline, Raw(b"null"))
     course.became = (await outcomes(config, pipeline, [recorded])).get(request)
     # What is dispatched after the end, or after the horizon, is nobody's any more.
     end_ms = made_ms + (horizon_ms if course.became is None else int(1000 * course.became.done_s)) + CLOCKS_APART_MS
     stages = [stage for callers in models[pipeline].values() for stage in callers]
-    course.may_lack = [each for each in (work_topic(pipeline, s) for s in stages) if _is_past(topics, each, made_ms)]
+    course.may_lack = [each for each in (work_topic(pipeline, s) for s in stages) if is_past(topics, each, made_ms)]
     async with reading(config, "work items were read") as consumer:
         await _read(consumer, course, stages, end_ms)
     course.dispatches.sort(key=lambda each: (each.at_ms, each.stage, each.path, each.attempt, each.offset))
@@ -111,17 +111,17 @@ def _dispatched(at_ms: int, partition: int, offset: int, work: Work) -> Dispatch
     return Dispatched(at_ms, work.stage, work.path, work.attempt, work.model, partition, offset, work.receipt)
 
 
-def _unknown(request: str, pipelines: Sequence[str], topics: TopicsFile, made_ms: int) -> str:
+def unknown_request(request: str, pipelines: Sequence[str], topics: TopicsFile, made_ms: int) -> str:
     """Why a request is not there, as far as its id tells."""
     kept = [requests_topic(pipeline) for pipeline in pipelines]
     where = ", ".join(kept)
-    if all(_is_past(topics, topic, made_ms) for topic in kept):
+    if all(is_past(topics, topic, made_ms) for topic in kept):
         days = (time.time() - made_ms / 1000) / 86_400
         return f"request {request} is not in {where} any more: it is {days:.1f} days old, and past what is kept there"
     return f"there is no request {request} in {where}; an id is what the gateway answered a submission with"
 
 
-def _is_past(topics: TopicsFile, topic: str, made_ms: int) -> bool:
+def is_past(topics: TopicsFile, topic: str, made_ms: int) -> bool:
     """Whether the topic may have dropped what is so old."""
     kept_ms = topics.spec(topic).retention_ms
     return kept_ms is not None and time.time() * 1000 - made_ms > kept_ms
