@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from alto_streams import __version__
 from alto_streams.cli import (
     ask,
     before,
@@ -45,6 +44,8 @@ GROUPS = {"topics": topics, "dead-letters": dead_letters, "scheduler": scheduler
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from alto_streams import __version__
+
         typer.echo(f"{PROGRAM} {__version__}")
         raise typer.Exit
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 from alto_streams.errors import PipelineError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def nearest(given: str, known: Sequence[str]) -> str | None:
+    """The known word that was probably meant."""
+    from difflib import get_close_matches  # it takes a while, and few make mistakes
+
+    return next(iter(get_close_matches(given, known, 1)), None)
 
 
 def with_options(example: str) -> Callable[[F], F]:
@@ -37,8 +43,8 @@ def _refusal(given: tuple[Any, ...], named: dict[str, Any], known: list[str], er
     where = f"pipeline {given[0].name!r}"
     function = given[1] if len(given) > 1 else None
     if unknown := [name for name in named if name not in known]:
-        near = difflib.get_close_matches(unknown[0], known, 1)
-        meant = f"did you mean {near[0]}=?" if near else f"known: {', '.join(known)}"
+        near = nearest(unknown[0], known)
+        meant = f"did you mean {near}=?" if near else f"known: {', '.join(known)}"
         return f"{where}: {example.partition('(')[0]} has no option {unknown[0]}=; {meant}"
     if function is not None and callable(function):
         name = getattr(function, "__name__", type(function).__name__)

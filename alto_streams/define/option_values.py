@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import re
@@ -10,6 +9,7 @@ import typing
 from collections.abc import Callable, Collection
 from typing import Any
 
+from alto_streams.define.decorating import nearest
 from alto_streams.define.stages import Broken, Need, Show
 from alto_streams.errors import PipelineError
 
@@ -76,8 +76,8 @@ def check_enough(where: str, enough: Callable[..., Any] | None, function: Callab
 def _one_of(where: str, option: str, value: object, known: tuple[str, ...]) -> None:
     if value in known:
         return
-    near = difflib.get_close_matches(value, known, 1) if isinstance(value, str) else []
-    meant = f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(value, known) if isinstance(value, str) else None
+    meant = f"; did you mean {near!r}?" if near else ""
     raise PipelineError(f"{where}: {option}={value!r}: expected {_either(known)}{meant}")
 
 
