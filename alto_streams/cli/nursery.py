@@ -22,15 +22,20 @@ from typing import Any, NoReturn
 from alto_streams.cli import run_command
 from alto_streams.settings import settings
 
+_answers = 1  # where they go
 PRELOADED = ("alto_streams.app", "alto_streams.gateway", "faust.cli.faust", "uvicorn")
 
 
 def main() -> None:
     """Fork for each line until the input ends."""
+    global _answers
+    _answers = os.dup(1)
+    os.dup2(2, 1)  # what a module prints as it is imported is no answer
     pipelines = (name.partition(":")[0] for name in os.environ.get("ALTO_PIPELINES", "").split(","))
     for module in (*PRELOADED, *filter(None, pipelines)):
         with contextlib.suppress(Exception):  # the worker that needs it will say what is wrong
             importlib.import_module(module.strip())
+    sys.stdout.flush()  # else each fork would write it once more
     gc.collect()
     gc.freeze()
     wake_read, wake_write = os.pipe()
@@ -55,7 +60,7 @@ def main() -> None:
 def _start(wanted: dict[str, Any], inherited: tuple[int, int]) -> None:
     pid = os.fork()
     if pid == 0:
-        for descriptor in inherited:
+        for descriptor in (*inherited, _answers):
             os.close(descriptor)
         _become(wanted)
     with contextlib.suppress(OSError):
@@ -105,7 +110,7 @@ def _tell_ended() -> None:
 
 def _answer(said: dict[str, int]) -> None:
     with contextlib.suppress(BrokenPipeError):
-        os.write(1, json.dumps(said).encode() + b"\n")
+        os.write(_answers, json.dumps(said).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,19 @@ async def test_each_fork_has_the_environment_it_was_given(children: Children) ->
     assert "ALTO_ENGINE_SLOTS" in bad.tail()
 
 
+@pytest.mark.parametrize("printed", ["hello", '{"started": 1}'])
+async def test_what_a_module_prints_when_it_is_imported_is_no_answer(
+    children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str
+) -> None:
+    (tmp_path / "talkative.py").write_text(f"print({printed!r})\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    env = {"ALTO_PIPELINES": "talkative:pipeline"}
+    version = await children.start("version", [*COMMAND, "--version"], env)
+    assert await asyncio.wait_for(children.reap(version), 120) == 0
+    assert version.tail() == f"alto-streams {__version__}"
+    assert (tmp_path / "nursery.log").read_text() == f"{printed}\n"
+
+
 async def test_a_fork_leads_a_group_that_ends_with_it(children: Children) -> None:
     # No broker is there, so the worker waits for one.
     env = {"ALTO_BROKER": "kafka://127.0.0.1:9", "ALTO_WORKER_PORT": "0"}

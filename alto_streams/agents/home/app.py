@@ -25,6 +25,7 @@ from alto_streams.wire import topic_names
 from alto_streams.wire.records import Status
 from alto_streams.wire.request_ids import created_ms
 from alto_streams.worker.app import App, new_app
+from alto_streams.worker.printing import Printing
 from alto_streams.worker.pump import pumped
 from alto_streams.worker.readiness import serve_readiness
 
@@ -37,6 +38,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
     app = new_app(topic_names.stage_app(pipeline.name, stage), config, registry=registry)
     horizon_ms = int(config.horizon_s * 1000)
     limits = Limits(config.max_attempts, int(config.silence_s * 1000))
+    app.beside(Printing(f"{pipeline.name}.{stage}"))
     machine = StageMachine(pipeline, stage, _placing(app, config, pipeline, stage, registry), limits)
     is_root = stage == pipeline.root
     rows = RowTable(
