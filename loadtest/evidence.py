@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from alto_streams.history.stretches import places, records_of
+from alto_streams.log.consumer import LogConsumer
 from alto_streams.parts import bootstrap_servers
 from loadtest.chaos_load import Asked
 
@@ -53,7 +53,7 @@ def keep_clients(asked: Sequence[Asked], file: Path) -> None:
 
 async def keep_topics(broker: str, folder: Path) -> None:
     """One file a topic, changelogs included: `[time in ms, partition, offset, key, value]` a line, by time."""
-    consumer = AIOKafkaConsumer(
+    consumer = LogConsumer(
         bootstrap_servers=bootstrap_servers(broker),
         group_id=None,
         enable_auto_commit=False,
@@ -69,7 +69,7 @@ async def keep_topics(broker: str, folder: Path) -> None:
         await consumer.stop()
 
 
-async def _rows(consumer: AIOKafkaConsumer, topic: str) -> AsyncIterator[list[Any]]:
+async def _rows(consumer: LogConsumer, topic: str) -> AsyncIterator[list[Any]]:
     firsts = await consumer.beginning_offsets(await places(consumer, topic))
     async with aclosing(records_of(consumer, firsts)) as batches:
         async for records in batches:
