@@ -3,6 +3,10 @@
 Everything that a worker produces goes this way: one producer, so the records of a run keep their order. An idempotent
 producer whose batch failed for good has sequence numbers that the broker no longer expects, and refuses everything from
 then on (aiokafka #1017): so any failure ends this producer, fails what it still held, and a new one takes its place.
+
+What the old one had sent may still be on its way: a broker that stood still, or throttles, reads it later. The new one
+takes over the old one's id under the next epoch, so the broker refuses it from the first record of the new one on: a
+late record lands before its successors or not at all (KIP-360).
 """
 
 from __future__ import annotations
@@ -15,10 +19,12 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    InvalidProducerEpoch,
     KafkaError,
     MessageSizeTooLargeError,
     ProducerFenced,
     UnknownError,
+    UnknownProducerId,
     UnknownTopicOrPartitionError,
 )
 from aiokafka.structs import RecordMetadata
@@ -31,6 +37,8 @@ log = logging.getLogger(__name__)
 
 WATCH_S = 0.25
 DISCARD_S = 1.0  # how long a broken producer may take to close
+LAST_EPOCH = 32_767
+FORGOTTEN = (InvalidProducerEpoch, ProducerFenced, UnknownProducerId)  # the id is nobody's, or another's
 Delivery = asyncio.Future[RecordMetadata]
 
 
@@ -61,6 +69,9 @@ class Sender:
         self._watching: asyncio.Task[None] | None = None
         self._stopped = False
         self._idempotent = True
+        self._identity: tuple[int, int] | None = (
+            None  # producer id and epoch of the producer in use, or of the last one
+        )
         self.rebuilt = 0  # how often a producer was replaced
 
     @property
@@ -89,6 +100,8 @@ class Sender:
 
     async def _started(self, idempotent: bool) -> AIOKafkaProducer:
         producer = self._new_producer(idempotent)
+        if idempotent and self._identity is not None:
+            producer._txn_manager.set_pid_and_epoch(*self._identity)
         try:
             await producer.start()
         except BaseException:
@@ -205,13 +218,15 @@ class Sender:
 
     def _use(self, producer: AIOKafkaProducer) -> None:
         self._producer = producer
+        if self._idempotent:
+            self._identity = (producer._txn_manager.producer_id, producer._txn_manager.producer_epoch)
         self._usable.set()
 
     def _replace(self, broken: AIOKafkaProducer, error: BaseException) -> None:
         if broken is not self._producer or self._stopped:
             return
         log.warning("broker at %s: a send failed, the producer is replaced: %r", self._address, error)
-        self._producer = None
+        self._producer, self._identity = None, _successor(self._identity, error)
         self._usable.clear()
         self._rebuilding = asyncio.get_running_loop().create_task(self._rebuild(broken, error))
 
@@ -230,6 +245,13 @@ class Sender:
             else:
                 self.rebuilt += 1
                 return
+
+
+def _successor(identity: tuple[int, int] | None, error: BaseException) -> tuple[int, int] | None:
+    """Who takes the place of a producer that failed so: the next epoch of its id; None where the broker has to say."""
+    if identity is None or isinstance(error, FORGOTTEN) or identity[1] >= LAST_EPOCH:
+        return None
+    return identity[0], identity[1] + 1
 
 
 async def _discard(producer: AIOKafkaProducer) -> None:
