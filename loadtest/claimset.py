@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,7 +17,11 @@ RELATIONS = {
         r"The capital of (.+) is (.+)\.",
         ("The capital of {s} is {o}.", "{o} is the capital of {s}."),
     ),
-    "continent": (rf"(.+) is in {CONTINENT}\.", ("{S} is in {o}.", "{S} is a country in {o}.")),
+    "continent": (rf"(.+) is located in {CONTINENT}\.", ("{S} is located in {o}.", "{S} is a country located in {o}.")),
+    "city": (
+        r"The largest city of (.+) is (.+)\.",
+        ("The largest city of {s} is {o}.", "{o} is the largest city in {s}."),
+    ),
     "currency": (
         r"The currency of (.+) is the (.+) \([A-Z]+\)\.",
         ("The currency of {s} is the {o}.", "{S} uses the {o} as its currency."),
@@ -48,15 +53,22 @@ class Labelled:
 
 
 def claim_sets(calibration: int, held_out: int, seed: int) -> tuple[list[Labelled], list[Labelled]]:
-    """Two sets of claims that share no (relation, subject); in each, as many true as false ones of each relation.
+    """Two sets of claims that share no subject, whatever the seed; in each, as many true as false ones a relation.
 
-    A false claim has the object of another subject of the same relation.
+    So whatever is chosen on the first of them, prompts too, has not seen what the second asks about. A false claim has
+    the object of another subject of the same relation.
     """
     rng = random.Random(seed)
-    facts = {relation: sorted(_facts(pattern)) for relation, (pattern, _) in RELATIONS.items()}
-    for known in facts.values():
-        rng.shuffle(known)
-    return _draw(calibration, facts, rng), _draw(held_out, facts, rng)
+    halves: list[dict[str, list[tuple[str, str]]]] = []
+    for half in (0, 1):
+        facts = {
+            relation: sorted(fact for fact in _facts(pattern) if zlib.crc32(fact[0].lower().encode()) % 2 == half)
+            for relation, (pattern, _) in RELATIONS.items()
+        }
+        for known in facts.values():
+            rng.shuffle(known)
+        halves.append(facts)
+    return _draw(calibration, halves[0], rng), _draw(held_out, halves[1], rng)
 
 
 def _draw(count: int, facts: dict[str, list[tuple[str, str]]], rng: random.Random) -> list[Labelled]:

@@ -13,14 +13,16 @@ import itertools
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alto_streams.models.local import LocalServer
 from alto_streams.models.openai import OpenAIEngine
 from alto_streams.pipelines.factcheck import PASSAGES_PER_QUERY, prompts
+from alto_streams.pipelines.factcheck.bearing import best, leaning
 from alto_streams.pipelines.factcheck.search import open_search
-from alto_streams.pipelines.factcheck.verdict import THRESHOLD, YES, VerdictLine, log_odds
+from alto_streams.pipelines.factcheck.verdict import MARGIN, THRESHOLD, UNSETTLED_MARGIN, YES, VerdictLine, log_odds
 from loadtest.claimset import RELATIONS, Labelled, claim_sets
 
 AT_ONCE = 2
@@ -32,14 +34,35 @@ class Unjudged(Exception):
     """The engine gave no log-odds for a claim."""
 
 
-async def judge(engine: OpenAIEngine, claims: Sequence[Labelled]) -> list[tuple[float, bool]]:
-    """Per claim: the log-odds of yes over no, and whether the written word was a yes."""
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is known of one claim: the log-odds of yes over no, what its words lean, whether a yes was written.
+
+    `odds` is None where no passage speaks of the claim: then the judge is not asked.
+    """
+
+    odds: float | None
+    lean: float = 0.0
+    word: bool = False
+    margin: float = MARGIN
+
+    @property
+    def score(self) -> float:
+        """What is held against the threshold."""
+        return (self.odds or 0.0) + self.lean
+
+
+async def judge(engine: OpenAIEngine, claims: Sequence[Labelled]) -> list[Judged]:
+    """Judges each claim with the pipeline's own search, prompt and parser."""
     gate = asyncio.Semaphore(AT_ONCE)
     search = open_search()
 
-    async def one(claim: str) -> tuple[float, bool]:
+    async def one(claim: str) -> Judged:
         async with gate:
             evidence = await search.search(claim, QUERIES * PASSAGES_PER_QUERY)
+            found = best(claim, evidence)
+            if found is None:
+                return Judged(None)
             call = prompts.verdict(claim, evidence, VerdictLine(claim, evidence)).call()
             text, odds = "", None
             async for piece in engine.generate(call):
@@ -48,7 +71,8 @@ async def judge(engine: OpenAIEngine, claims: Sequence[Labelled]) -> list[tuple[
                     odds = log_odds(token) if odds is None and token.token.strip() else odds
             if odds is None:
                 raise Unjudged(f"{engine.name}: no log-probabilities of the verdict's words")
-            return odds, text.strip().lower() in YES
+            lean = leaning(claim, found.text)
+            return Judged(odds, lean or 0.0, text.strip().lower() in YES, UNSETTLED_MARGIN if lean is None else MARGIN)
 
     return list(await asyncio.gather(*(one(labelled.claim) for labelled in claims)))
 
@@ -74,18 +98,23 @@ def area(odds: Sequence[float], labels: Sequence[bool]) -> float:
     return sum((high > low) + 0.5 * (high == low) for high in true for low in false) / (len(true) * len(false))
 
 
-def figures(held: Sequence[Labelled], judged: Sequence[tuple[float, bool]], threshold: float) -> dict[str, Any]:
-    """What the report says of the held-out claims."""
-    odds, labels = [odd for odd, _ in judged], [labelled.label for labelled in held]
-    said = [odd > threshold for odd in odds]
-    pairs = list(zip(said, labels, strict=True))
+def figures(held: Sequence[Labelled], judged: Sequence[Judged], threshold: float) -> dict[str, Any]:
+    """What the report says of the held-out claims. Abstentions are neither right nor wrong, and are given apart."""
+    asked = [(each, claim.label) for each, claim in zip(judged, held, strict=True) if each.odds is not None]
+    scores, labels = [each.score for each, _ in asked], [label for _, label in asked]
+    odds = [each.odds or 0.0 for each, _ in asked]
+    rows = [(_said(each, THRESHOLD), claim) for each, claim in zip(judged, held, strict=True)]
+    decided = [(said, claim) for said, claim in rows if said is not None]
+    pairs = [(said, claim.label) for said, claim in decided]
     return {
-        "accuracy": round(accuracy(odds, labels, threshold), 3),
-        "accuracy_by_default_threshold": round(accuracy(odds, labels, THRESHOLD), 3),
-        "accuracy_of_the_written_word": round(
-            sum(word == label for (_, word), label in zip(judged, labels, strict=True)) / len(labels), 3
-        ),
-        "auc": round(area(odds, labels), 3),
+        "accuracy_of_verdicts": round(_right(decided), 3),
+        "abstained": round(1 - len(decided) / len(rows), 3),
+        "abstained_without_evidence": round(1 - len(asked) / len(rows), 3),
+        "accuracy_at_calibrated_threshold_without_margin": round(accuracy(scores, labels, threshold), 3),
+        "accuracy_of_the_written_word": round(sum(each.word == label for each, label in asked) / len(asked), 3),
+        "auc_of_odds_alone": round(area(odds, labels), 3),
+        "auc_of_words_alone": round(area([each.lean for each, _ in asked], labels), 3),
+        "auc": round(area(scores, labels), 3),
         "threshold": round(threshold, 3),
         "default_threshold": THRESHOLD,
         "confusion": {
@@ -95,14 +124,20 @@ def figures(held: Sequence[Labelled], judged: Sequence[tuple[float, bool]], thre
             "false_as_true": pairs.count((True, False)),
         },
         "by_relation": {
-            relation: round(
-                sum(s == claim.label for s, claim in zip(said, held, strict=True) if claim.relation == relation)
-                / sum(claim.relation == relation for claim in held),
-                3,
-            )
+            relation: round(_right([row for row in decided if row[1].relation == relation]), 3)
             for relation in RELATIONS
         },
     }
+
+
+def _said(judged: Judged, threshold: float) -> bool | None:
+    """The verdict as the pipeline gives it; None where it abstains."""
+    beyond = judged.score - threshold
+    return None if judged.odds is None or abs(beyond) < judged.margin else beyond > 0
+
+
+def _right(decided: Sequence[tuple[bool | None, Labelled]]) -> float:
+    return sum(said == claim.label for said, claim in decided) / max(1, len(decided))
 
 
 async def measure(count: int, calibration: int, seed: int) -> dict[str, Any]:
@@ -119,7 +154,8 @@ async def measure(count: int, calibration: int, seed: int) -> dict[str, Any]:
         took_s = time.perf_counter() - began
     finally:
         await engine.close()
-    threshold = calibrate([odd for odd, _ in seen], [labelled.label for labelled in calibrating])
+    known = [(each.score, claim.label) for each, claim in zip(seen, calibrating, strict=True) if each.odds is not None]
+    threshold = calibrate([score for score, _ in known], [label for _, label in known])
     about = {"model": server.model_name, "claims": count, "calibration_claims": calibration, "seed": seed}
     return about | figures(held, judged, threshold) | {"seconds_per_claim": round(took_s / count, 3)}
 

@@ -74,8 +74,8 @@ def countries(rows: dict[str, Any], cities: dict[str, Any]) -> Iterator[tuple[st
 
 def _country(row: dict[str, Any], rows: dict[str, Any], cities: list[dict[str, Any]]) -> Iterator[str]:
     name = _with_article(row["name"])
-    yield f"The capital of {name} is {row['capital']}."
-    yield f"{_start(name)} is in {CONTINENTS[row['continentcode']]}."
+    yield f"The capital of {name} is {row['capital'].strip()}."
+    yield f"{_start(name)} is located in {CONTINENTS[row['continentcode']]}."
     if row["currencyname"]:
         currency = re.sub(r"^[A-Z](?=[a-z'])", lambda letter: letter[0].lower(), row["currencyname"])
         yield f"The currency of {name} is the {currency} ({row['currencycode']})."

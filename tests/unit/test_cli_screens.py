@@ -231,3 +231,16 @@ def test_the_chart_keeps_its_width_and_its_scale() -> None:
     assert first.rstrip().endswith("#")
     assert second.index("#") >= len(first.rstrip()) - 1
     assert gantt([], 80) == []
+
+
+@pytest.mark.parametrize("evidence", [EVIDENCE, []])
+def test_an_abstention_is_shown_as_such_with_its_evidence(evidence: list[dict[str, str]]) -> None:
+    abstained = {"claim": CLAIM, "verdict": None, "confidence": None, "evidence": evidence}
+    out = io.StringIO()
+    played(
+        PlainScreen(FactcheckView(), out), [*RECORDED[:4], (0.8, Kind.ITEM, "verdict", "0/0/0", {"value": abstained})]
+    )
+    assert f"verdict  UNSURE {CLAIM}" in out.getvalue()
+    assert f"1. UNSURE  {CLAIM}" in out.getvalue()
+    assert ("countries/france.txt" in out.getvalue()) == bool(evidence)
+    assert "NO VERDICT" not in out.getvalue()

@@ -12,7 +12,7 @@ from alto_streams.define.parsers import JsonLines, Lines
 from alto_streams.define.pipeline import Prompt
 from alto_streams.pipelines.factcheck import Claim, prompts
 from alto_streams.pipelines.factcheck.search import Passage
-from alto_streams.pipelines.factcheck.verdict import VerdictLine
+from alto_streams.pipelines.factcheck.verdict import Verdict, VerdictLine
 from alto_streams.wire.records import Call
 
 FACT = Passage("a.txt", "The capital of Mali is Bamako.", 2.0)
@@ -30,7 +30,7 @@ def written(call: Call) -> str:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_all_but_the_end_of_a_prompt_is_shared(stage: str) -> None:
-    one, two = (written(STAGES[stage](text).call()) for text in ("Bamako is in Mali.", "Xenon is a gas."))
+    one, two = (written(STAGES[stage](text).call()) for text in ("Bamako is in Mali.", "Mali's capital is Xenon."))
     shared = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False)))
     assert len(shared) > 200
     assert len(one) - len(shared) < 200
@@ -67,16 +67,21 @@ def test_every_choice_of_the_verdict_is_a_verdict() -> None:
 
 def test_the_verdict_sees_the_passage_that_says_most_about_the_claim() -> None:
     other = Passage("b.txt", "Mali is in Africa.", 9.0)
-    assert prompts.best("Bamako is the capital of Mali.", [other, FACT]) == FACT
-    assert prompts.best("anything", []) is None
     call = prompts.verdict("Bamako is the capital of Mali.", [other, FACT], VerdictLine("c", [])).call()
     case = written(call).rpartition("\n\n")[2]
     assert FACT.text in case
     assert other.text not in case
 
 
-def test_a_verdict_without_evidence_says_so() -> None:
-    assert prompts.NO_FACT in written(prompts.verdict("c", [], VerdictLine("c", [])).call())
+@pytest.mark.parametrize("evidence", [[], [Passage("countries/peru.txt", "The capital of Peru is Lima.", 9.0)]])
+def test_without_evidence_that_speaks_of_the_claim_there_is_nothing_to_say_but_that(evidence: list[Passage]) -> None:
+    claim = "Bamako is the capital of Mali."
+    call = prompts.verdict(claim, evidence, VerdictLine(claim, evidence)).call()
+    assert prompts.NO_FACT in written(call)
+    (choice,) = call.choices or []
+    (found,) = VerdictLine(claim, []).feed(choice + "\n")
+    assert isinstance(found, Verdict)
+    assert found.verdict is None
 
 
 def test_examples_are_half_true_half_false() -> None:

@@ -18,7 +18,7 @@ from alto_streams.define.pipeline import Gather, Pipeline, Prompt, Record
 from alto_streams.pipelines.factcheck import prompts
 from alto_streams.pipelines.factcheck.script import load_script as script
 from alto_streams.pipelines.factcheck.search import CORPUS, Passage, Search, corpus_setting, open_search
-from alto_streams.pipelines.factcheck.verdict import Verdict, VerdictLine
+from alto_streams.pipelines.factcheck.verdict import Verdict, verdict_line
 from alto_streams.pipelines.factcheck.view import FactcheckView
 
 PASSAGES_PER_QUERY = 2
@@ -50,7 +50,10 @@ class Query(Record):
 
 
 class Checked(Record):
-    """One claim of the answer with what became of it; `verdict` is null where there is none, and `cause` says why."""
+    """One claim of the answer with what became of it; `verdict` is null where there is none, and `cause` says why.
+
+    Null with the status `ok`: the judge abstained, because no evidence speaks of the claim or it is not sure.
+    """
 
     claim: str
     verdict: bool | None
@@ -107,12 +110,13 @@ async def evidence(query: Query, search: Search) -> list[Passage]:
 @pipeline.generate(model="judge")
 def verdict(claim: Claim, found: Gather[Passage]) -> Prompt[Verdict]:
     evidence = _distinct(found)
-    return prompts.verdict(claim.claim, evidence, parse=VerdictLine(claim.claim, evidence))
+    parse = verdict_line(claim.claim, evidence)
+    return prompts.verdict(claim.claim, evidence, parse)
 
 
 def one_is_false(question: Question, claims: Gather[Claim], verdicts: Gather[Verdict]) -> bool:
     """Whether nothing more needs to be judged."""
-    return question.stop_at_first_false and any(not judged.verdict for judged in verdicts)
+    return question.stop_at_first_false and any(judged.verdict is False for judged in verdicts)
 
 
 @pipeline.gather(enough=one_is_false)
@@ -122,9 +126,9 @@ def report(question: Question, claims: Gather[Claim], verdicts: Gather[Verdict])
 
 pipeline.examples(
     Question("What is the capital of Nauru?"),
-    Sentence("Nauru is in Oceania."),
-    Claim("Nauru is in Oceania."),
-    Passage("countries/nauru.txt", "Nauru is in Oceania."),
+    Sentence("Nauru is located in Oceania."),
+    Claim("Nauru is located in Oceania."),
+    Passage("countries/nauru.txt", "Nauru is located in Oceania."),
 )
 
 

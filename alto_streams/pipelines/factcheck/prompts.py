@@ -7,31 +7,32 @@ examples, then the case at hand. Measured by `python -m loadtest.verdicts`, see 
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TypeVar
 
 from alto_streams.define.parsers import Sentences
 from alto_streams.define.pipeline import Parser, Prompt
+from alto_streams.pipelines.factcheck.bearing import best
 from alto_streams.pipelines.factcheck.search import Passage
+from alto_streams.pipelines.factcheck.verdict import UNSURE
 from alto_streams.wire.grammars import LineGrammar
 from alto_streams.wire.records import Message
 
 T = TypeVar("T")
 
-DEMO_QUESTION = "What should I know about France, Japan, Egypt and Canada?"
+DEMO_QUESTION = "What should I know about Spain, Japan and Brazil?"
 
 ANSWER = [
     Message("system", "You answer questions in short, complete sentences, one fact in each."),
+    Message("user", "What is neon?"),
+    Message("assistant", "Neon is a noble gas. The chemical symbol of neon is Ne. The atomic number of neon is 10."),
     Message("user", "What should I know about Kenya and Peru?"),
     Message(
         "assistant",
-        "The capital of Kenya is Nairobi. Kenya is in Africa. The currency of Kenya is the shilling. The largest city "
-        "of Kenya is Nairobi. Kenya borders Uganda. The capital of Peru is Lima. Peru is in South America. The "
-        "currency of Peru is the sol. The largest city of Peru is Lima. Peru borders Brazil.",
+        "The capital of Kenya is Nairobi. Kenya is located in Africa. The currency of Kenya is the shilling. The "
+        "largest city of Kenya is Nairobi. Kenya borders Uganda. The capital of Peru is Lima. Peru is located in South "
+        "America. The currency of Peru is the sol. The largest city of Peru is Lima. Peru borders Brazil.",
     ),
-    Message("user", "What is neon?"),
-    Message("assistant", "Neon is a noble gas. The chemical symbol of neon is Ne. The atomic number of neon is 10."),
 ]
 
 ANSWER_TOKENS = 320
@@ -60,18 +61,31 @@ Sentence: The currency of Nepal is the rupee.
 CLAIMS_GRAMMAR = LineGrammar(r'''"{\"claim\": \"" [^"\\\x00-\x1f]{1,240} "\"}"''', least=1, most=3, end="\n")
 
 QUERIES = [Message("user", "Write two search queries for each claim, one per line.")]
+# What is asked about, without what the claim says of it: that may be wrong, and would find what else bears its name.
 QUERIES_EXAMPLES = """\
 Claim: The capital of Kenya is Nairobi.
 capital of Kenya
-Nairobi capital
+Kenya capital
 
 Claim: Neon has the atomic number 10.
 atomic number of neon
-element with atomic number 10
+neon atomic number
 
 Claim: Nepal uses the rupee as its currency.
 currency of Nepal
-Nepal rupee
+Nepal currency
+
+Claim: Peru is located in South America.
+where Peru is located
+Peru located in
+
+Claim: Stockholm is the largest city in Sweden.
+largest city of Sweden
+Sweden largest city
+
+Claim: Ghana borders Togo.
+what Ghana borders
+Ghana borders
 
 """
 QUERIES_GRAMMAR = LineGrammar(r"[A-Za-z0-9] [^\x00-\x1f]{1,100}", least=2, most=2, end="\n")
@@ -80,25 +94,25 @@ QUERIES_GRAMMAR = LineGrammar(r"[A-Za-z0-9] [^\x00-\x1f]{1,100}", least=2, most=
 VERDICT: list[Message] = []
 _CASES = [
     ("The capital of Kenya is Nairobi.", "The capital of Kenya is Nairobi.", True),
-    ("Peru is in South America.", "Peru is in Europe.", False),
+    ("Peru is located in South America.", "Peru is in Europe.", False),
     ("The currency of Nepal is the rupee (NPR).", "Nepal uses the rupee as its currency.", True),
     ("The capital of Sweden is Stockholm.", "Oslo is the capital of Sweden.", False),
     ("The atomic number of neon is 10.", "The atomic number of neon is 47.", False),
     ("The chemical symbol of zinc is Zn.", "Zn is the chemical symbol of zinc.", True),
     ("The currency of Poland is the zloty (PLN).", "The currency of Poland is the peso.", False),
     ("The capital of Portugal is Lisbon.", "Lisbon is the capital of Portugal.", True),
-    ("Fiji is in Oceania.", "Fiji is a country in Oceania.", True),
+    ("Fiji is located in Oceania.", "Fiji is a country in Oceania.", True),
     ("The chemical symbol of gold is Au.", "The chemical symbol of gold is Pb.", False),
     ("The atomic number of argon is 18.", "Argon has the atomic number 18.", True),
     ("The currency of Ghana is the cedi (GHS).", "Ghana uses the dinar as its currency.", False),
-    ("Cuba is in North America.", "Cuba is in North America.", True),
+    ("Cuba is located in North America.", "Cuba is located in North America.", True),
     ("The capital of Chile is Santiago.", "Quito is the capital of Chile.", False),
     ("The atomic number of tin is 50.", "Tin has the atomic number 33.", False),
     ("The currency of Japan is the yen (JPY).", "The currency of Japan is the yen.", True),
     ("The capital of Mali is Bamako.", "Bamako is the capital of Mali.", True),
     ("The currency of Oman is the rial (OMR).", "Oman uses the rial as its currency.", True),
     ("The chemical symbol of iron is Fe.", "Hg is the chemical symbol of iron.", False),
-    ("Togo is in Africa.", "Togo is a country in Asia.", False),
+    ("Togo is located in Africa.", "Togo is a country in Asia.", False),
     ("The chemical symbol of boron is B.", "The chemical symbol of boron is B.", True),
     ("The capital of Laos is Vientiane.", "The capital of Laos is Dakar.", False),
     ("The currency of Haiti is the gourde (HTG).", "The currency of Haiti is the won.", False),
@@ -115,8 +129,7 @@ def _judged(fact: str, statement: str, label: bool) -> str:
 
 
 VERDICT_EXAMPLES = "".join(_judged(*case) for case in _CASES)
-OTHER_FACT = "Fiji is in Asia."
-ANSWER_TOKENS = 320
+OTHER_FACT = "Fiji is located in Asia."
 # Of one sentence; a text of several has as many times more.
 CLAIMS_TOKENS = 200
 NO_FACT = "Nothing is known about it."
@@ -156,10 +169,14 @@ def verdict(claim: str, evidence: list[Passage], parse: Parser[T]) -> Prompt[T]:
     """Whether the best passage of the evidence bears the claim out. Two facts at once confuse so small a model.
 
     Two more examples are made of the evidence itself: what the fact does not say is wrong, what it says is correct.
-    They take out much of the model's leaning for one kind of statement or another.
+    They take out much of the model's leaning for one kind of statement or another. Where no passage speaks of the claim
+    there is one thing to say.
     """
     found = best(claim, evidence)
-    fact = _flat(found.text) if found else NO_FACT
+    if found is None:
+        case = f"{VERDICT_EXAMPLES}{_case(NO_FACT, _flat(claim))}"
+        return Prompt(VERDICT, case, parse, max_tokens=4, subject=claim, choices=[f" {UNSURE}"], turn="assistant")
+    fact = _flat(found.text)
     other = next((_flat(passage.text) for passage in evidence if _flat(passage.text) != fact), OTHER_FACT)
     case = f"{VERDICT_EXAMPLES}{_judged(fact, other, False)}{_judged(fact, fact, True)}{_case(fact, _flat(claim))}"
     return Prompt(
@@ -172,16 +189,6 @@ def verdict(claim: str, evidence: list[Passage], parse: Parser[T]) -> Prompt[T]:
         logprobs=20,
         turn="assistant",
     )
-
-
-def best(claim: str, evidence: list[Passage]) -> Passage | None:
-    """The passage that shares most words with the claim; of equal ones, the one with the best score, then the first."""
-    words = _words(claim)
-    return max(evidence, key=lambda passage: (len(words & _words(passage.text)), passage.score), default=None)
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.lower()))
 
 
 def _flat(text: str) -> str:

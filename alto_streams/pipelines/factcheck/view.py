@@ -32,10 +32,12 @@ class ClaimView:
 
     @property
     def word(self) -> str:
-        """TRUE, FALSE, or why there is neither."""
+        """TRUE, FALSE, UNSURE where the judge abstained, or why there is no verdict at all."""
         if self.status == WAITING:
             return "..."
-        return "NO VERDICT" if self.verdict is None else str(self.verdict).upper()
+        if self.verdict is None:
+            return "UNSURE" if self.status == Status.OK else "NO VERDICT"
+        return str(self.verdict).upper()
 
     @property
     def text(self) -> str:
@@ -49,7 +51,7 @@ class FactcheckView(View):
     """Claims as they are found and judged; at the end each with its evidence."""
 
     text_name = "answer"
-    styles = {"TRUE": "bold green", "FALSE": "bold red", "NO VERDICT": "yellow", "...": "dim"}
+    styles = {"TRUE": "bold green", "FALSE": "bold red", "UNSURE": "yellow", "NO VERDICT": "yellow", "...": "dim"}
 
     def rows(self, transcript: Transcript) -> list[Row]:
         """A row for each claim: announced when it is found, final once it is judged."""
