@@ -61,31 +61,28 @@ Sentence: The currency of Nepal is the rupee.
 CLAIMS_GRAMMAR = LineGrammar(r'''"{\"claim\": \"" [^"\\\x00-\x1f]{1,240} "\"}"''', least=1, most=3, end="\n")
 
 QUERIES = [Message("user", "Write two search queries for each claim, one per line.")]
-# What is asked about, without what the claim says of it: that may be wrong, and would find what else bears its name.
+# First what is asked about, without what the claim says of it: that may be wrong, and would find what else bears its
+# name. Then the claim in its own words: so small a model may miss what is asked about, but it copies well.
 QUERIES_EXAMPLES = """\
 Claim: The capital of Kenya is Nairobi.
 capital of Kenya
-Kenya capital
+The capital of Kenya is Nairobi
 
 Claim: Neon has the atomic number 10.
 atomic number of neon
-neon atomic number
+Neon has the atomic number 10
 
 Claim: Nepal uses the rupee as its currency.
 currency of Nepal
-Nepal currency
+Nepal uses the rupee as its currency
 
 Claim: Peru is located in South America.
 where Peru is located
-Peru located in
+Peru is located in South America
 
 Claim: Stockholm is the largest city in Sweden.
 largest city of Sweden
-Sweden largest city
-
-Claim: Ghana borders Togo.
-what Ghana borders
-Ghana borders
+Stockholm is the largest city in Sweden
 
 """
 QUERIES_GRAMMAR = LineGrammar(r"[A-Za-z0-9] [^\x00-\x1f]{1,100}", least=2, most=2, end="\n")
@@ -161,7 +158,7 @@ def queries(claim: str, parse: Parser[T]) -> Prompt[T]:
     """Two search queries for one claim, one per line."""
     case = f"{QUERIES_EXAMPLES}Claim: {_flat(claim)}\n"
     return Prompt(
-        QUERIES, case, parse, max_tokens=48, subject=claim, stop=["\n\n"], grammar=QUERIES_GRAMMAR, turn="assistant"
+        QUERIES, case, parse, max_tokens=80, subject=claim, stop=["\n\n"], grammar=QUERIES_GRAMMAR, turn="assistant"
     )
 
 
