@@ -52,7 +52,7 @@ def record(
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many, the first ones.")] = MOST,
     results: Annotated[
-        bool, typer.Option("--results", help="Also how each has ended: its status and the hash of its result.")
+        bool, typer.Option("--results", help="Also how each has ended: its status and its result.")
     ] = False,
 ) -> None:
     """Exits with 1 if there is no request in the range."""

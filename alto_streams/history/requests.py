@@ -86,20 +86,24 @@ async def outcomes(config: Settings, pipeline: str, requests: list[Recorded]) ->
 
     Raises:
         PartDown: the broker does not answer.
-        NotInLog: the pipeline has no topic for its results.
+        NotInLog: the pipeline has no topic for its results, or they are more than memory should hold.
     """
     arrived = {each.id: each.at_ms for each in requests}
     found: dict[str, Became] = {}
-    since = min(arrived.values()) - CLOCKS_APART_MS
+    since, topic, size = min(arrived.values()) - CLOCKS_APART_MS, results_topic(pipeline), 0
     async with reading(config, "results were read") as consumer:
-        partitions = await places(consumer, results_topic(pipeline))
+        partitions = await places(consumer, topic)
         starts = await starts_since(consumer, partitions, since)
         async with aclosing(records_of(consumer, starts)) as batches:
             async for records in batches:
                 for raw in records:
                     event = _done(raw.value)
                     if event is not None and event.request in arrived and event.request not in found:
-                        found[event.request] = _became(event, arrived[event.request])
+                        became = found[event.request] = _became(event, arrived[event.request])
+                        size += len(became.kept)
+                        if size > MOST_BYTES:
+                            gib = MOST_BYTES >> 30
+                            raise NotInLog(f"{topic}: over {gib} GiB of results; record less of them at once")
                 if len(found) == len(arrived):
                     break
     return found
@@ -213,7 +217,8 @@ class _Body(msgspec.Struct):
 
 def _became(event: Event, arrived_ms: int) -> Became:
     body = msgspec.json.decode(event.body, type=_Body)
-    return Became(body.status, hash_of(body.result), (event.at_ms - arrived_ms) / 1000)
+    result = one_line(body.result)
+    return Became(body.status, hash_of(result), (event.at_ms - arrived_ms) / 1000, result)
 
 
 def _request(value: bytes | None) -> Request | None:

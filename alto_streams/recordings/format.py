@@ -19,17 +19,27 @@ from alto_streams.recordings.files import PLAIN, ZIPPED, read_lines, write_lines
 from alto_streams.wire.records import Mode, Raw, Status, Wire, decoder, encode
 
 VERSION = 1
-MOST_BYTES = 1 << 30  # of inputs: a recording is held in memory
+MOST_BYTES = 1 << 30  # of inputs, and of results: a recording is held in memory
 PARQUET = ".parquet"
 ENDINGS = (PLAIN, ZIPPED, PARQUET)
+NOT_KEPT = Raw(b"")
 
 
 class Became(Wire, frozen=True):
-    """What became of a request. `result_hash`: see `hash_of`; `done_s`: from its arrival to its end."""
+    """What became of a request. `result_hash`: see `hash_of`; `done_s`: from its arrival to its end.
+
+    `kept`: the result itself; `NOT_KEPT` in recordings of before it was.
+    """
 
     status: Status
     result_hash: str
     done_s: float
+    kept: Raw = NOT_KEPT
+
+    @property
+    def result(self) -> Raw | None:
+        """The result itself, where it is known."""
+        return self.kept if bytes(self.kept) else None
 
 
 class Recorded(Wire, frozen=True):

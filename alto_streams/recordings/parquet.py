@@ -27,7 +27,9 @@ COLUMNS = {
     "status": "string",
     "result_hash": "string",
     "done_s": "float64",
+    "result": "string",
 }
+LATER = ("result",)  # files of before it was kept have none
 
 
 def write_parquet(path: Path, recording: Recording) -> None:
@@ -55,23 +57,31 @@ def read_parquet(path: Path) -> tuple[Header, list[Recorded]]:
         why = getattr(error, "strerror", None) or "it is no Parquet file, or a damaged one"
         raise ConfigError(f"{path}: cannot be read: {why}") from None
     header = header_of((table.schema.metadata or {}).get(HEADER, b""), str(path))
-    lacking = [name for name in COLUMNS if name not in table.column_names]
+    lacking = [name for name in COLUMNS if name not in (*table.column_names, *LATER)]
     if lacking:
         raise ConfigError(f"{path}: it has no column {lacking[0]}")
-    rows = enumerate(table.select(list(COLUMNS)).to_pylist(), 1)
+    there = [name for name in COLUMNS if name in table.column_names]
+    rows = enumerate(table.select(there).to_pylist(), 1)
     return header, list(checked(path, ((number, _request(path, number, row)) for number, row in rows)))
 
 
 def _row(each: Recorded) -> dict[str, Any]:
-    became = msgspec.structs.asdict(each.became) if each.became is not None else {}
+    became: dict[str, Any] = {}
+    if each.became is not None:
+        became = msgspec.structs.asdict(each.became)
+        kept = bytes(became.pop("kept")).decode()
+        became["result"] = kept or None
     return msgspec.structs.asdict(each) | {"input": bytes(each.input).decode(), "mode": str(each.mode)} | became
 
 
 def _request(path: Path, number: int, row: dict[str, Any]) -> Recorded:
-    became = {name: row.pop(name) for name in ("status", "result_hash", "done_s")}
+    became, kept = {name: row.pop(name) for name in ("status", "result_hash", "done_s")}, row.pop("result", None)
     try:
         read = msgspec.convert(row | {"input": None}, _Row)
         told = None if became["status"] is None else msgspec.convert(became, Became)
+        if told is not None and kept is not None:
+            msgspec.json.decode(kept)
+            told = msgspec.structs.replace(told, kept=Raw(kept.encode()))
         raw = Raw(row["input"].encode())
         msgspec.json.decode(raw)
     except (msgspec.MsgspecError, AttributeError) as error:

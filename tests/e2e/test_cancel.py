@@ -84,7 +84,7 @@ async def test_a_request_is_cancelled_by_a_command(system: System) -> None:
             transcript.hear(event, 0.0)
             if event.kind is EventKind.ACCEPTED:
                 done = command(system, "cancel", request)
-                assert (done.returncode, done.stdout) == (0, f"cancelling {request}\n")
+                assert (done.returncode, done.stdout) == (0, f"cancelling {request}\n"), done.stderr
         assert (transcript.status, transcript.cause) == ("cancelled", "cancelled by the client")
         assert (await client.get(request))["status"] == "cancelled"
     again = command(system, "cancel", request)

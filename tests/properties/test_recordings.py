@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alto_streams.recordings.differences import differences, of_run
+from alto_streams.recordings.differences import Tolerance, differences, of_run
 from alto_streams.recordings.format import Became, Header, Recorded, Recording, hash_of, read_recording, write_recording
 from alto_streams.recordings.results import Ran, RunHeader, read_results, write_results
 from alto_streams.recordings.spacing import as_recorded
@@ -67,7 +67,7 @@ def test_results_are_read_as_they_were_written_and_differ_from_others_alone(
         read_header, read = read_results(path)
     assert read_header == header
     assert {each.id: each for each in read} == {each.id: each for each in first}
-    assert [*differences(of_run(read), of_run(first), 0.0)] == []
+    assert [*differences(of_run(read), of_run(first), Tolerance(latencies=0.0))] == []
     told, other = of_run(first), of_run(second)
     named = {each.request for each in differences(told, other)}
     assert named == {each.request for each in differences(other, told)}

@@ -45,7 +45,7 @@ def recording(*requests: Recorded) -> Recording:
 SOME = recording(
     request(0),
     request(1, 250, mode=Mode.BARRIER, within_s=12.5),
-    request(2, 1_000, became=Became(Status.FAILED, hash_of(b"null"), 0.75)),
+    request(2, 1_000, became=Became(Status.FAILED, hash_of(b"null"), 0.75, Raw(b"null"))),
 )
 
 
