@@ -104,6 +104,17 @@ class Client:
         answer = await self._ask("GET", "/v1/pipelines")
         return list(answer["pipelines"])
 
+    async def requests(
+        self, pipeline: str | None = None, state: str | None = None, before: str | None = None, limit: int = 50
+    ) -> dict[str, Any]:
+        """A page of the requests that gateways have accepted, newest first: `requests`, and `next` for `before`.
+
+        Raises as `submit`.
+        """
+        asked = {"pipeline": pipeline, "state": state, "before": before, "limit": limit}
+        given = {name: each for name, each in asked.items() if each is not None}
+        return await self._ask("GET", "/v1/requests", params=given)
+
     async def cancel(self, request: str, pipeline: str | None = None, stage: str = "", path: str = "") -> None:
         """Asks for the end of a request; its last event tells how it ended. Raises as `submit`.
 

@@ -24,6 +24,7 @@ from alto_streams.cli import (
     gateway,
     record,
     replay,
+    requests,
     run,
     scheduler,
     story,
@@ -39,7 +40,13 @@ PROGRAM = "alto-streams"
 HELP = "Serves pipelines of language models by streaming partial outputs between their stages over Kafka."
 BRINGING = {"demo": demo, "up": up, "ask": ask, "run": run}  # they take options that pipelines bring
 PLAIN = (record, replay, diff, story, cancel, worker, gateway)
-GROUPS = {"topics": topics, "dead-letters": dead_letters, "scheduler": scheduler, "engines": engines}
+GROUPS = {
+    "requests": requests,
+    "topics": topics,
+    "dead-letters": dead_letters,
+    "scheduler": scheduler,
+    "engines": engines,
+}
 
 
 def _version(wanted: bool) -> None:

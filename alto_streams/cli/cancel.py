@@ -36,3 +36,4 @@ async def _cancel(request: str, pipeline: str | None, stage: str, path: str, gat
     async with Client(gateways, give_up_s=options.GIVE_UP_S) as client:
         await client.cancel(request, pipeline, stage, path)
     typer.echo(f"cancelling {stage} {path} of {request}" if stage else f"cancelling {request}")
+    typer.echo(f"how it ended: alto-streams requests show {request}", err=True)

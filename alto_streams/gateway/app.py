@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from alto_streams.gateway.interfaces import PipelineInfo, RequestLog
@@ -46,7 +47,16 @@ def create_gateway(settings: Settings, pipelines: Mapping[str, PipelineInfo], lo
             await live.stop()
             await store.stop()
 
-    app = FastAPI(title="alto_streams", version=API_VERSION, description=DESCRIPTION, lifespan=lifespan)
+    # Its page of the API needs no other host: scripts and styles come from the package, and nothing is sent to a
+    # validator elsewhere.
+    app = FastAPIOffline(
+        title="alto_streams",
+        version=API_VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_parameters={"validatorUrl": None},
+    )
     app.include_router(router)
     install_problems(app, metrics)
     install_schema(app, pipelines)

@@ -54,6 +54,16 @@ class PipelineInfo:
         """What a client is told of it."""
         return PipelineState(self.name, msgspec.json.schema(self.request_type), list(self.stages), self.root_stage)
 
+    def shown_ancestor(self, stage: str, path: str) -> tuple[str, str] | None:
+        """The item itself, or the nearest above it, of a stage whose items events tell; None where none does."""
+        shows = {each.name: each for each in self.stages}
+        parts = path.split("/")
+        lineage = shows[stage].lineage[: len(parts)] if stage in shows else []
+        for level in range(len(lineage), 0, -1):
+            if shows[lineage[level - 1]].shows == "items":
+                return lineage[level - 1], "/".join(parts[:level])
+        return None
+
     @classmethod
     def of(cls, pipeline: Pipeline) -> PipelineInfo:
         """What clients see of a pipeline. Its root is left out of `levels`: that item is the request itself."""

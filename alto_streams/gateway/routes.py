@@ -11,9 +11,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sse_starlette import EventSourceResponse
 
 from alto_streams.gateway.events import event_stream, parse_last_event_id
+from alto_streams.gateway.listing import MOST, page_of
 from alto_streams.gateway.problems import Problem
 from alto_streams.gateway.schema import accepts, answers
-from alto_streams.gateway.service import Service, events_url
+from alto_streams.gateway.service import Service
+from alto_streams.gateway.states import STATES, events_url
 from alto_streams.gateway.submission import parse_submission
 from alto_streams.wire.records import EventKind
 
@@ -32,6 +34,18 @@ async def submit(request: Request, idempotency_key: Annotated[str | None, Header
     made, is_repeat = await service.accept(asked)
     headers = {"Location": f"/v1/requests/{made}"} | ({"Idempotency-Replayed": "true"} if is_repeat else {})
     return _json({"id": made, "events": events_url(made)}, 202, headers)
+
+
+@router.get("/v1/requests", tags=["requests"], summary="The latest requests", **answers("list"))
+async def list_requests(
+    request: Request,
+    pipeline: Annotated[str | None, Query()] = None,
+    state: Annotated[str | None, Query(description=f"one of {', '.join(STATES)}")] = None,
+    before: Annotated[str | None, Query(description="the `next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
+) -> Response:
+    """Those that gateways have accepted, newest first, without results; what Redis has lost is not among them."""
+    return _json(await page_of(_service(request), pipeline, state, before, limit))
 
 
 @router.get("/v1/requests/{request_id}", tags=["requests"], summary="Status and result", **answers("state"))

@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from alto_streams.gateway.interfaces import PipelineInfo, PipelineState
+from alto_streams.gateway.listing import Page
 from alto_streams.gateway.problems import MEDIA_TYPE, ProblemDocument
-from alto_streams.gateway.service import RequestState
+from alto_streams.gateway.states import RequestState
 from alto_streams.wire.records import EventKind, Mode
 
 REF = "#/components/schemas/{name}"
@@ -27,6 +28,7 @@ PROBLEMS = {
 }
 PROBLEMS_OF = {
     "submit": (400, 409, 413, 415, 422, 503),
+    "list": (422, 503),
     "state": (404, 410, 503),
     "cancel": (404, 409, 410, 422, 503),
     "cancel_item": (404, 409, 410, 422, 503),
@@ -41,6 +43,7 @@ ITEM = {"stage": {"type": "string"}, "path": {"type": "string"}}
 PIPELINES = {"pipelines": {"type": "array", "items": {"$ref": REF.format(name="PipelineState")}}}
 BODIES: dict[str, tuple[int, str, dict[str, Any]]] = {
     "submit": (202, "application/json", {"type": "object", "properties": LINK, "required": ["id", "events"]}),
+    "list": (200, "application/json", {"$ref": REF.format(name="Page")}),
     "state": (200, "application/json", {"$ref": REF.format(name="RequestState")}),
     "cancel": (202, "application/json", {"type": "object", "properties": CANCELLING}),
     "cancel_item": (202, "application/json", {"type": "object", "properties": CANCELLING | ITEM}),
@@ -82,7 +85,7 @@ def install_schema(app: FastAPI, pipelines: Mapping[str, PipelineInfo]) -> None:
 
 
 def _components(pipelines: Mapping[str, PipelineInfo]) -> dict[str, Any]:
-    types = [ProblemDocument, RequestState, PipelineState]
+    types = [ProblemDocument, RequestState, PipelineState, Page]
     _, schemas = msgspec.json.schema_components(types, ref_template=REF)
     kinds: list[dict[str, Any]] = []
     for name, info in sorted(pipelines.items()):

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from alto_streams.errors import PartDown, Poison
 from alto_streams.gateway.interfaces import PipelineInfo, RequestLog
 from alto_streams.gateway.live import Live
 from alto_streams.gateway.metrics import Metrics
 from alto_streams.gateway.problems import Problem, unreachable
+from alto_streams.gateway.states import RequestState, state_of
 from alto_streams.gateway.store import KnownRequest, Store
 from alto_streams.gateway.submission import Submission
 from alto_streams.settings import Settings
@@ -29,39 +28,6 @@ log = logging.getLogger(__name__)
 REMEMBERED = 10_000
 AHEAD_MS = 60_000
 REDIS_WAIT_S = 0.25
-
-
-class _End(msgspec.Struct):
-    status: str = "ok"
-    cause: str | None = None
-    result: msgspec.Raw = msgspec.Raw(b"null")
-    early: bool = False
-
-
-class _Done(msgspec.Struct):
-    at_ms: int
-    body: _End
-
-
-_done = msgspec.json.Decoder(_Done)
-
-
-class RequestState(msgspec.Struct, omit_defaults=True):
-    """`status`: `accepted` (nothing heard of it yet), `running`, or how it ended; then `result` is there.
-
-    `early`: it ended before all of its calls had, because what was known by then was enough.
-    """
-
-    id: str
-    pipeline: str | None
-    status: str
-    created_ms: int
-    events: str
-    last_event_id: str | None = None
-    done_ms: int | None = None
-    cause: str | None = None
-    result: msgspec.Raw | None = None
-    early: bool = False
 
 
 @dataclass
@@ -113,7 +79,7 @@ class Service:
             PartDown: Redis, and the request was not accepted here.
             Problem: 404, or 410 when it is older than the horizon.
         """
-        made_ms = self._made_ms(request)
+        made_ms = self.check_id(request)
         here = self.recent.get(request)
         try:
             known = await self.store.known(request)
@@ -126,22 +92,15 @@ class Service:
         if here is not None:
             return KnownRequest(here, None, False, None)
         if made_ms < (time.time() - self.settings.horizon_s) * 1000:
-            raise Problem(410, "gone", f"request {request} is finished and forgotten")
-        raise Problem(404, "unknown-request", f"there is no request {request}", field="id")
+            raise Problem(410, "gone", f"request {request}: {self._never()}")
+        raise Problem(404, "unknown-request", f"request {request}: {self._never()}", field="id")
 
     async def state(self, request: str) -> RequestState:
         """Status and, once there, the result. Raises as `look_up`, and `PartDown` whenever Redis is away."""
         known = await self.look_up(request)
         if known.last is None and (down := await self.store.down()) is not None:
             raise down
-        state = RequestState(request, known.pipeline, "accepted", created_ms(request), events_url(request))
-        if known.last is not None:
-            state.status, state.last_event_id = "running", str(known.last.offset)
-            if known.last.kind == EventKind.DONE:
-                done = _done.decode(known.last.data)
-                state.status, state.cause, state.result = done.body.status, done.body.cause, done.body.result
-                state.done_ms, state.early = done.at_ms, done.body.early
-        return state
+        return state_of(request, known.pipeline, known.last)
 
     async def cancel(self, request: str, named: str | None, stage: str = "", path: str = "") -> str:
         """Ends a request; the first terminal record wins, so it may still end otherwise. Returns its pipeline.
@@ -151,7 +110,8 @@ class Service:
 
         Raises:
             PartDown: the broker.
-            Problem: 404, 409 (it has ended), 410, 422 (no or a wrong pipeline, stage or path).
+            Problem: 404 (also for an item that no event has told of), 409 (it has ended), 410, 422 (no or a wrong
+                pipeline, stage or path).
         """
         if named is not None and named not in self.pipelines:
             known_names = sorted(self.pipelines)
@@ -162,9 +122,26 @@ class Service:
             raise Problem(422, "unknown-pipeline", f"this gateway does not serve {pipeline}", field="pipeline")
         if stage:
             check_item(info, stage, path)
+            await self._check_told(info, request, stage, path)
         await self.log.send_cancel(pipeline, info.root_stage, request, stage, path)
         self.metrics.cancelled.labels(pipeline).inc()
         return pipeline
+
+    async def _check_told(self, info: PipelineInfo, request: str, stage: str, path: str) -> None:
+        """Refuses an item that no event tells of; of a stage whose items are not told, one whose parent none does."""
+        shown = info.shown_ancestor(stage, path)
+        if shown is None:
+            return
+        try:
+            async with asyncio.timeout(REDIS_WAIT_S):
+                told = await self.store.has_told(request, *shown)
+        except (PartDown, TimeoutError):
+            return  # the home knows
+        if told is False:
+            of, at = shown
+            below = "" if of == stage else f", so {stage} has none at {path}"
+            detail = f"no such item: no event of request {request} tells of {of} {at}{below}"
+            raise Problem(404, "no-such-item", detail, field="path")
 
     async def _pipeline_of(self, request: str, named: str | None) -> str:
         told = named or self.recent.get(request)
@@ -200,7 +177,12 @@ class Service:
             problem.document.field = "idempotency_key"
             raise problem from None
 
-    def _made_ms(self, request: str) -> int:
+    def _never(self) -> str:
+        kept_s = self.settings.horizon_s
+        return f"never heard of, or forgotten after {kept_s:g} s (ALTO_HORIZON_S; GET /v1/requests lists what is known)"
+
+    def check_id(self, request: str) -> int:
+        """When a request of this id was made, in ms since the epoch. Raises `Problem` 404 if it is no id."""
         try:
             made_ms = created_ms(request)
         except Poison:
@@ -248,8 +230,3 @@ def check_item(info: PipelineInfo, stage: str, path: str) -> None:
     if found != levels:
         detail = f"an item of {stage} stands {levels} levels deep, such as {'/'.join('0' * levels)}; this has {found}"
         raise Problem(422, "invalid-field", detail, field="path")
-
-
-def events_url(request: str) -> str:
-    """Where a request's events are."""
-    return f"/v1/requests/{request}/events"

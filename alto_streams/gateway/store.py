@@ -18,13 +18,27 @@ from alto_streams.errors import PartDown
 from alto_streams.gateway.problems import Problem
 from alto_streams.parts import redacted
 from alto_streams.settings import Settings
-from alto_streams.wire.redis_keys import DATA, KIND, entry_id, events_key, idempotency_key, offset_of, request_key
-from alto_streams.wire.request_ids import created_ms
+from alto_streams.wire.records import EventKind
+from alto_streams.wire.redis_keys import (
+    DATA,
+    KIND,
+    LAST_SEEN,
+    entry_id,
+    events_key,
+    idempotency_key,
+    offset_of,
+    recent_key,
+    request_key,
+    seen_field,
+    seen_key,
+)
+from alto_streams.wire.request_ids import created_ms, first_id_at
 
 ANSWER_S = 2.0
 FIRST_READ, EVENTS_PER_READ = 16, 256
 CHARS_PER_READ = 262_144  # of these events, what a gateway keeps for a client that has not taken them
 CONNECTIONS = 16  # a command takes a millisecond; each connection keeps its buffers
+LISTED = 100_000  # requests of a pipeline, the newest ones
 PROBE = "alto:probe"
 REMEDY = "start it (`alto-streams up`) or point ALTO_REDIS at it"
 
@@ -100,6 +114,11 @@ class Store:
         async with self._answering(), self._quick.pipeline(transaction=False) as calls:
             calls.hset(request_key(request), "pipeline", pipeline)
             calls.expire(request_key(request), self._settings.events_idle_ttl_s)
+            recent, kept_s = recent_key(pipeline), self._settings.events_idle_ttl_s
+            calls.zadd(recent, {request: 0})  # of equal scores, so in the order of the ids, which is that of time
+            calls.zremrangebylex(recent, "-", f"({first_id_at(int((time.time() - kept_s) * 1000))}")
+            calls.zremrangebyrank(recent, 0, -LISTED - 1)
+            calls.expire(recent, kept_s)
             if key is not None:
                 name = idempotency_key(pipeline, key)
                 calls.set(name, f"{request} {digest} sent", ex=self._settings.idempotency_ttl_s)
@@ -126,6 +145,30 @@ class Store:
             is_trimmed,
             _stored(*last[0]) if last else None,
         )
+
+    async def recent(self, pipeline: str, before: str | None, count: int) -> list[str]:
+        """The ids of the newest requests that gateways have accepted, newest first; made before `before`."""
+        newest = "+" if before is None else f"({before}"
+        async with self._answering():
+            found: Any = await self._quick.zrevrangebylex(recent_key(pipeline), newest, "-", 0, count)
+        return [each.decode() for each in found]
+
+    async def last_events(self, requests: list[str]) -> list[StoredEvent | None]:
+        """The last event of each of these; None where there is none."""
+        async with self._answering(), self._quick.pipeline(transaction=False) as calls:
+            for request in requests:
+                calls.xrevrange(events_key(request), count=1)
+            found = await calls.execute()
+        return [_stored(*entries[0]) if entries else None for entries in found]
+
+    async def has_told(self, request: str, stage: str, path: str) -> bool | None:
+        """Whether an event has told of this item, or of its end; None where nothing at all is known of the request."""
+        kinds = (EventKind.ITEM, EventKind.CLOSE)
+        async with self._answering():
+            told: Any = await self._quick.hmget(
+                seen_key(request), [*(seen_field(kind, stage, path) for kind in kinds), LAST_SEEN]
+            )
+        return None if told[-1] is None else any(each is not None for each in told[:-1])
 
     async def read(self, request: str, after: int, count: int = EVENTS_PER_READ) -> list[StoredEvent]:
         """The next events after offset `after`, at most `count`; may be empty."""

@@ -14,6 +14,7 @@ import msgspec
 from alto_streams.define.forms import form_of
 from alto_streams.gateway.interfaces import PipelineInfo
 from alto_streams.gateway.problems import Problem
+from alto_streams.gateway.unknown_fields import unknown_field
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Context, Mode
 
@@ -70,6 +71,9 @@ def parse_submission(
 
 def _decode(payload: bytes) -> Body:
     try:
+        unknown = unknown_field(Body, msgspec.json.decode(payload, type=dict[str, msgspec.Raw]))
+        if unknown is not None:
+            raise Problem(422, "invalid-field", str(unknown), field=unknown.place, known=unknown.known)
         return _read_body.decode(payload)
     except msgspec.ValidationError as error:
         raise _invalid(error, "") from None
@@ -82,6 +86,9 @@ def _decode(payload: bytes) -> Body:
 def _input(info: PipelineInfo, raw: bytes, settings: Settings) -> msgspec.Raw:
     """The input as it was understood: what was checked is what travels."""
     try:
+        unknown = unknown_field(info.request_type, msgspec.json.decode(raw))
+        if unknown is not None:
+            raise Problem(422, "invalid-field", str(unknown), field=f"input.{unknown.place}", known=unknown.known)
         value = msgspec.json.decode(raw, type=info.request_type)
     except msgspec.ValidationError as error:
         raise _invalid(error, "input") from None

@@ -5,6 +5,7 @@
     alto:{<request>}:seen              hash; (kind, stage, path) -> last number, `last` -> id of the last entry,
                                        `done` -> that of the last event
     alto:{<request>}:request           hash; `pipeline`
+    alto:recent:<pipeline>             sorted set, all scores 0; ids of accepted requests, in the order of time
     alto:idempotency:<pipeline>:<h>    string; `<request> <digest of the body> sent|pending`
     alto:egress:<pipeline>:<partition> string; the last offset of `results.<pipeline>` that is in Redis
     alto:load:<model>                  hash; LM worker -> its `Load`, written by itself several times a second
@@ -30,6 +31,19 @@ def events_key(request: str) -> str:
 def seen_key(request: str) -> str:
     """What has been published of a request, by identity."""
     return f"alto:{{{request}}}:seen"
+
+
+LAST_SEEN = "last"
+
+
+def seen_field(kind: str, stage: str, path: str) -> str:
+    """The field of `seen_key` for events of one identity."""
+    return f"{kind} {stage} {path}"
+
+
+def recent_key(pipeline: str) -> str:
+    """The requests of a pipeline that gateways have accepted."""
+    return f"alto:recent:{pipeline}"
 
 
 def request_key(request: str) -> str:

@@ -26,6 +26,11 @@ def request_id_at(at_ms: int, number: int) -> str:
     return str(uuid.UUID(int=at_ms << 80 | 0x7 << 76 | 0b10 << 62 | number))
 
 
+def first_id_at(at_ms: int) -> str:
+    """What no id that was made from then on stands before, as text: all of a UUIDv7 that is time."""
+    return str(uuid.UUID(int=at_ms << 80))
+
+
 @lru_cache(maxsize=4_096)
 def created_ms(request: str) -> int:
     """When a request was made, in milliseconds since the epoch. Raises `Poison` if this is no UUIDv7."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from alto_streams import __version__
 from alto_streams.cli import run_command
 from alto_streams.cli.options import engine_target, gateways
+from alto_streams.cli.requests import line_of
 from alto_streams.cli.rows import Row, Rows, fitted, read_objects
 from alto_streams.cli.worker import role_of
 from alto_streams.define.forms import form_of
@@ -20,13 +24,41 @@ PIPELINES = load_pipelines(["alto_streams.pipelines.factcheck"])
 QUESTION = form_of("factcheck", PIPELINES["factcheck"].request)
 
 
-COMMANDS = "demo up ask run record import-trace replay diff cancel worker gateway topics dead-letters scheduler engines"
+COMMANDS = "demo up ask run record import-trace replay diff cancel worker gateway"
+GROUPS = "requests topics dead-letters scheduler engines"
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS.split()])
-def test_help_says_what_a_command_is_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command([*command.split(), "--help"]) == 0
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("command", ["", *COMMANDS.split(), *GROUPS.split(), "topics infer", "requests list"])
+def test_help_says_what_a_command_is_for(command: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([*command.split(), option]) == 0
     assert "Usage: alto-streams" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("group", ["", *GROUPS.split()])
+def test_a_bare_group_prints_its_help_where_output_goes(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(group.split()) == 0
+    out, error = capsys.readouterr()
+    assert out.startswith(f"Usage: alto-streams {group}".rstrip())
+    assert "Commands:" in out
+    assert error == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"), [("alto-streams dea", "dead-letters"), ("alto-streams cancel --ga", "--gateway")]
+)
+def test_a_shell_completes_commands_and_options(words: str, wanted: str) -> None:
+    asked = {"_ALTO_STREAMS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("alto-streams")], env=os.environ | asked, capture_output=True, text=True
+    )
+    assert (done.stdout.split(), done.returncode) == ([wanted], 0), done.stderr
+
+
+def test_a_request_is_listed_in_one_line() -> None:
+    made = {"id": "01a1", "pipeline": "pages", "status": "failed", "created_ms": 0, "done_ms": 2500, "cause": "why"}
+    assert line_of(made) == "01a1  failed     pages  1970-01-01 00:00:00Z     2.5 s  why"
+    assert line_of({"id": "01a1", "pipeline": None, "status": "accepted", "created_ms": 0}).endswith("00:00:00Z")
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

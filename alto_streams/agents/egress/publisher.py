@@ -21,7 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from alto_streams.parts import Backoff, redacted
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Event
-from alto_streams.wire.redis_keys import entry_id, events_key, published_key, request_key, seen_key
+from alto_streams.wire.redis_keys import entry_id, events_key, published_key, request_key, seen_field, seen_key
 
 log = logging.getLogger(__name__)
 
@@ -220,4 +220,4 @@ class Publisher:
         kind = str(event.kind)
         data = self._json.encode(ClientEventBody(event.stage, event.path, event.number, event.at_ms, event.body))
         # As text: the script's decoder knows no bytes.
-        return entry_id(offset), kind, data.decode(), f"{kind} {event.stage} {event.path}", event.number
+        return entry_id(offset), kind, data.decode(), seen_field(kind, event.stage, event.path), event.number
