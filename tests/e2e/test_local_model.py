@@ -28,7 +28,7 @@ def demo(folder: Path, *options: str) -> tuple[str, dict[str, float]]:
 @pytest.mark.timeout(3 * LIMIT_S)
 def test_the_first_verdict_comes_before_the_answer_ends_but_not_with_a_barrier(tmp_path: Path) -> None:
     # How long the model's answer gets varies with what is batched together, so one answer may be too short to overtake.
-    for question in (None, "What should I know about Germany?"):
+    for question in (None, "What should I know about Spain, Japan, Brazil and Germany?"):
         said, marks = demo(tmp_path, *(["--question", question] if question else []))
         assert "answer   " in said
         assert "verdict  " in said
