@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     policy: str = "prompt_aware"
     warm_classes: int | None = Field(default=None, ge=1)  # none: all
 
+    # where a function of a pipeline raises, log and dead letter have what the exception says and variables held: it
+    # may be what a user wrote
+    log_values: bool = False
+
     # bounds
     max_prompt_chars: int = Field(default=8_000, ge=1)
     max_attempts: int = Field(default=4, ge=1)

@@ -7,11 +7,10 @@ stages is in `tables/kinds/`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
-
-from alto_streams.define.pipeline import ParseFailure, Pipeline
+from alto_streams.define.items import ItemWriter
+from alto_streams.define.pipeline import Pipeline
+from alto_streams.define.raised import FAULTS, Raised, raised
 from alto_streams.scheduler.placing import Placing
 from alto_streams.tables import attempts
 from alto_streams.tables.decisions import Cause, Did, cause_of_end, cause_of_result
@@ -27,10 +26,14 @@ from alto_streams.wire.records import Child, Chunk, Close, Raw, Result, Status
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a home bounds. `silence_ms`: since the followed start or the last accepted chunk of a call."""
+    """What a home bounds. `silence_ms`: since the followed start or the last accepted chunk of a call.
+
+    `with_values`: where a function of the author raises, it is told what the exception says and variables held.
+    """
 
     max_attempts: int
     silence_ms: int
+    with_values: bool = False
 
 
 class Calls:
@@ -50,6 +53,8 @@ class Calls:
         self._joins, self._dead, self._outputs, self._max_attempts = joins, dead, outputs, limits.max_attempts
         tools = Tools(pipeline, joins, outputs, placing, limits.silence_ms)
         self._kind = class_of(self._stage.node.kind)(stage, tools)
+        self._items, self._with_values = ItemWriter(self._stage), limits.with_values
+        self._unsure: set[str] = set()  # requests whose `enough` has raised: it would at each close
 
     def open_ready(self, turn: Turn) -> None:
         """Open every call whose inputs are there."""
@@ -90,9 +95,9 @@ class Calls:
         """Accept the next chunk of the followed run."""
         path, call = chunk.path, turn.row.calls[chunk.path]
         try:
-            children = _children(self._kind.read(turn, chunk))
-        except Exception as error:
-            self._fail(turn, path, Cause.RAISED, self._raised(error))
+            children = self._items.children(self._kind.read(turn, chunk))
+        except FAULTS as error:
+            self._fail_raised(turn, path, error)
             return
         self._outputs.shown_text(turn, path, call, chunk.text)
         if chunk.end is None:
@@ -108,7 +113,8 @@ class Calls:
     def result(self, turn: Turn, result: Result) -> None:
         """Accept what a map function returned."""
         close = Close(len(result.children), result.status, result.cause)
-        self._end(turn, result.path, result.children, close, cause_of_result(result))
+        what = Raised(result.cause or "", result.error, result.trace) if result.error else None
+        self._end(turn, result.path, result.children, close, cause_of_result(result), what)
 
     def follow(self, turn: Turn, path: str, run: str) -> None:
         """Follow a run."""
@@ -146,22 +152,28 @@ class Calls:
             why = f"{self._stage.name} had not ended after {self._stage.within_s:g} s"
             self._fail(turn, path, Cause.TIMEOUT, why)
 
-    def whole(self, turn: Turn) -> tuple[Raw, str | None]:
-        """What the last stage makes of the whole request, or why it failed."""
+    def whole(self, turn: Turn) -> tuple[Raw, Raised | None]:
+        """What the last stage makes of the whole request, or what it raised, of which a letter is written."""
         try:
-            (child,) = _children(self._kind.attempt(turn, "") or [])
-        except Exception as error:
-            return Raw(b"null"), self._raised(error)
+            (child,) = self._items.children(self._kind.attempt(turn, "") or [])
+        except FAULTS as error:
+            what = self._raised(error)
+            self._outputs.dead_letter(turn, "", what.why, Cause.RAISED, what)
+            return Raw(b"null"), what
         return child.value, None
 
-    def has_enough(self, row: Row) -> bool:
+    def has_enough(self, turn: Turn) -> bool:
         """Whether the gather over the whole request may end now, by what is final."""
         if self._stage.enough is None:
             return False
         try:
-            return bool(self._stage.enough(**self._joins.arguments(row, "", final=True)))
-        except Exception:
-            return False  # the author's function is not ours to trust: the request goes on to its end
+            return bool(self._stage.enough(**self._joins.arguments(turn.row, "", final=True)))
+        except FAULTS as error:  # the author's function is not ours to trust: the request goes on to its end
+            if turn.request not in self._unsure:
+                self._unsure.add(turn.request)
+                what = raised(f"{self._stage.name}: its enough", error, with_values=self._with_values)
+                self._outputs.dead_letter(turn, "", what.why, Cause.RAISED, what)
+            return False
 
     def resume(self, turn: Turn) -> None:
         """What an owner that takes this row over must set going again: timers, and the work of map functions."""
@@ -180,15 +192,16 @@ class Calls:
     def forget(self, request: str) -> None:
         """Drop what is kept in memory beside the row."""
         self._kind.forget(request)
+        self._unsure.discard(request)
 
     def _dispatch(self, turn: Turn, path: str) -> None:
         """Set the open attempt going; where all that it gives is there at once, the call ends."""
         call = turn.row.calls[path]
         try:
             found = self._kind.attempt(turn, path)
-            children = None if found is None else _children(found)
-        except Exception as error:
-            self._fail(turn, path, Cause.RAISED, self._raised(error))
+            children = None if found is None else self._items.children(found)
+        except FAULTS as error:
+            self._fail_raised(turn, path, error)
             return
         if children is not None:
             self._end(turn, path, children, Close(call.children + len(children)))
@@ -196,15 +209,21 @@ class Calls:
             turn.asked.append(self._arm(turn, path))
 
     def _emit(
-        self, turn: Turn, path: str, children: list[Child], close: Close | None, cause: Cause | None = None
+        self,
+        turn: Turn,
+        path: str,
+        children: list[Child],
+        close: Close | None,
+        cause: Cause | None = None,
+        what: Raised | None = None,
     ) -> None:
         call = turn.row.calls[path]
         if not children and close is None:
             return
         self._outputs.items(turn, path, call, children, close)
-        self._outputs.shown_items(turn, path, call, children, close)
+        self._outputs.shown_items(turn, path, call, children, close, what)
         if call.attempt:  # else only its input has failed, which has a dead letter of its own
-            self._outputs.dead_letters(turn, path, children, close, cause)
+            self._outputs.dead_letters(turn, path, children, close, cause, what)
         call.children += len(children)
 
     def _has_begun_on_what_is_gone(self, row: Row, path: str, call: CallState) -> bool:
@@ -226,10 +245,18 @@ class Calls:
             self._outputs.retract(turn, path, call)
             turn.decide(Did.RETRACTED, path, call.attempt, why=f"its items are those of epoch {call.epoch} from now on")
 
-    def _end(self, turn: Turn, path: str, children: list[Child], close: Close, cause: Cause | None = None) -> None:
+    def _end(
+        self,
+        turn: Turn,
+        path: str,
+        children: list[Child],
+        close: Close,
+        cause: Cause | None = None,
+        what: Raised | None = None,
+    ) -> None:
         call = turn.row.calls[path]
         turn.decide(Did.CLOSED, path, call.attempt, cause, close.cause, close.status)
-        self._emit(turn, path, children, close, cause)
+        self._emit(turn, path, children, close, cause, what)
         # Of a run that has ended well nobody else knows; what comes again of its work item its first chunk tells.
         is_disputed = close.status is not Status.OK or call.attempt > 1 or call.starts > 1
         if call.attempt and is_disputed:
@@ -244,19 +271,15 @@ class Calls:
         """End the call with the whole items that it has told."""
         self._end(turn, path, [], Close(turn.row.calls[path].children, Status.FAILED, why), cause)
 
-    def _raised(self, error: Exception) -> str:
+    def _fail_raised(self, turn: Turn, path: str, error: BaseException) -> None:
         # The author's function is not ours to trust: its failure is a leaf, and the scope still closes.
-        return f"{self._stage.name} raised {type(error).__name__}"
+        what = self._raised(error)
+        close = Close(turn.row.calls[path].children, Status.FAILED, what.why)
+        self._end(turn, path, [], close, Cause.RAISED, what)
+
+    def _raised(self, error: BaseException) -> Raised:
+        return raised(self._stage.name, error, with_values=self._with_values)
 
     def _arm(self, turn: Turn, path: str) -> Arm:
         call = turn.row.calls[path]
         return Arm(path, call.attempt, call.mark, turn.at.at_ms + self._kind.silence_ms)
-
-
-def _children(found: list[Any]) -> list[Child]:
-    return [
-        Child(status=Status.FAILED, cause=item.cause)
-        if isinstance(item, ParseFailure)
-        else Child(Raw(msgspec.json.encode(item)))
-        for item in found
-    ]

@@ -49,7 +49,8 @@ class Did(StrEnum):
 class Decision(NamedTuple):
     """One decision about the call at `path`. `attempt`: the one that is open from then on.
 
-    `why`: in words; it may hold what a server or the author of a parser said, and never an output.
+    `why`: in words; it may hold what a server or the author of a parser said, and never an output. `trace`: where a
+    function of the pipeline's author raised.
     """
 
     did: Did
@@ -58,6 +59,7 @@ class Decision(NamedTuple):
     cause: Cause | None = None
     why: str = ""
     status: Status | None = None
+    trace: str = ""
 
 
 _ENDS = {"rejected": Cause.REFUSED, "error": Cause.ENGINE_ERROR}

@@ -156,14 +156,14 @@ class StageMachine:
             return  # its end is told after its beginning, even where the rest of it overtakes the request itself
         is_early = not self._joins.is_ready(row, "")
         # Only a close makes anything final.
-        if is_early and not (may_end_early and self._calls.has_enough(row)):
+        if is_early and not (may_end_early and self._calls.has_enough(turn)):
             return
-        result, why = self._calls.whole(turn)
-        cause = Cause.RAISED if why else None
+        result, what = self._calls.whole(turn)
+        why, cause = (None, None) if what is None else (what.why, Cause.RAISED)
         failed = [] if is_early else [f"{source}: {paths['']}" for source, paths in row.failures.items() if "" in paths]
         if failed and not why:
             cause, why = Cause.INPUT, "; ".join(failed)
-        self._requests.end(turn, Status.FAILED if why else Status.OK, why, cause, result, early=is_early)
+        self._requests.end(turn, Status.FAILED if why else Status.OK, why, cause, result, early=is_early, what=what)
 
     def _start(self, turn: Turn, start: Start) -> None:
         ruling = rule_start(turn.row.calls.get(start.path), start)

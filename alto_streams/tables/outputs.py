@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from alto_streams.define.raised import Raised
 from alto_streams.define.stages import Stage
 from alto_streams.tables.decisions import Cause, Did
 from alto_streams.tables.rows import CallState, Send
@@ -55,9 +56,17 @@ class Outputs:
                 topic = topic_names.home_topic(self.pipeline, route.consumer)
                 turn.asked.append(Send(topic, encoded[told, ended], key=turn.request, last=ended))
 
-    def shown_items(self, turn: Turn, path: str, call: CallState, children: list[Child], close: Close | None) -> None:
-        """The client's view of the same."""
-        if self._stage.show == "nothing":
+    def shown_items(
+        self,
+        turn: Turn,
+        path: str,
+        call: CallState,
+        children: list[Child],
+        close: Close | None,
+        what: Raised | None = None,
+    ) -> None:
+        """The client's view of the same. `what`: a function of the author raised, which every client is to know."""
+        if self._stage.show == "nothing" and what is None:
             return
         if self._stage.show == "items":
             for offset, child in enumerate(children):
@@ -66,6 +75,8 @@ class Outputs:
                 self.event(turn, EventKind.ITEM, item, 0, body)
         if close is not None and (self._stage.show == "text" or close.status is not Status.OK):
             body = {"count": close.count} | _ending(close.status, close.cause)
+            if what is not None:
+                body["raised"] = what.error
             self.event(turn, EventKind.CLOSE, path, call.shown, body)
             call.shown += 1
 
@@ -94,20 +105,31 @@ class Outputs:
         self._keyed(turn, self._results, record)
 
     def dead_letters(
-        self, turn: Turn, path: str, children: list[Child], close: Close | None, cause: Cause | None = None
+        self,
+        turn: Turn,
+        path: str,
+        children: list[Child],
+        close: Close | None,
+        cause: Cause | None = None,
+        what: Raised | None = None,
     ) -> None:
-        """Failed leaves, with their cause and the record that they came from. `cause`: of a close that failed."""
+        """Failed leaves, with their cause and the record that they came from. `cause`, `what`: of a failed close."""
         for child in children:
             if child.status is Status.FAILED:
-                self._dead_letter(turn, path, child.cause, Cause.PARSE)
+                self.dead_letter(turn, path, child.cause, Cause.PARSE)
         if close is not None and close.status is Status.FAILED:
-            self._dead_letter(turn, path, close.cause, cause)
+            self.dead_letter(turn, path, close.cause, cause, what)
 
-    def _dead_letter(self, turn: Turn, path: str, why: str | None, cause: Cause | None) -> None:
-        at, call = turn.at, turn.row.calls.get(path)
-        letter = DeadLetter(why or "", self._name, turn.request, path, at.topic, at.partition, at.offset)
+    def dead_letter(
+        self, turn: Turn, path: str, why: str | None, cause: Cause | None, what: Raised | None = None
+    ) -> None:
+        """What failed at `path`; `what`: a function of the author raised."""
+        at, call, trace = turn.at, turn.row.calls.get(path), "" if what is None else what.trace
+        place = (at.topic, at.partition, at.offset)
+        letter = DeadLetter(why or "", self._name, turn.request, path, *place, trace=trace)
         self._keyed(turn, self._letters, letter)
-        turn.decide(Did.LETTER, path, 0 if call is None else call.attempt, cause or Cause.OTHER, why)
+        attempt = 0 if call is None else call.attempt
+        turn.decide(Did.LETTER, path, attempt, cause or Cause.OTHER, why, trace=trace)
 
     def control(self, turn: Turn, record: ControlRecord) -> None:
         """To every worker."""

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from alto_streams.define.pipeline import Pipeline
+from alto_streams.define.raised import Raised
 from alto_streams.define.stages import Stage
 from alto_streams.tables.calls import Calls
 from alto_streams.tables.decisions import Cause, Did
@@ -48,11 +49,13 @@ class Requests:
         result: Raw = NOTHING,
         *,
         early: bool = False,
+        what: Raised | None = None,
     ) -> None:
         """Tell the client, every stage and, where calls are under way, the workers that the request has ended."""
         turn.decide(Did.ENDED, "", 0, cause, why or ("it had enough" if early else ""), status)
         body: dict[str, Any] = {"status": status, "result": result}
         body |= ({"cause": why} if why else {}) | ({"early": True} if early else {})
+        body |= {} if what is None else {"raised": what.error}
         if early or status is not Status.OK:  # what the workers hear first is what engines are freed by
             self._outputs.control(turn, Cancelled(turn.request, ""))
         self._outputs.event(turn, EventKind.DONE, "", 0, body)

@@ -39,6 +39,8 @@ class Turn:
         cause: Cause | None = None,
         why: str | None = None,
         status: Status | None = None,
+        *,
+        trace: str = "",
     ) -> None:
         """Note a decision about the call at `path`."""
-        self.decided.append(Decision(did, path, attempt, cause, why or "", status))
+        self.decided.append(Decision(did, path, attempt, cause, why or "", status, trace))

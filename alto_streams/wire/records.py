@@ -128,7 +128,10 @@ class Chunk(Wire, frozen=True, tag="chunk"):
 
 
 class Result(Wire, frozen=True, tag="result"):
-    """What one run of a map function returned. `reason`: of one that failed, `raised`, `timeout` or `too_large`."""
+    """What one run of a map function returned. `reason`: of one that failed, `raised`, `timeout` or `too_large`.
+
+    `error` and `trace`: the type of what the function raised, and where.
+    """
 
     request: str
     path: str
@@ -138,6 +141,8 @@ class Result(Wire, frozen=True, tag="result"):
     status: Status = Status.OK
     cause: str | None = None
     reason: str = ""
+    error: str = ""
+    trace: str = ""
 
 
 class Timer(Wire, frozen=True, tag="timer"):
@@ -262,7 +267,10 @@ ControlRecord = Ended | Cancelled
 
 
 class DeadLetter(Wire, frozen=True, tag="dead-letter"):
-    """A record, or a child, that can never succeed: cause, origin, and the record (base64) with its key, if any."""
+    """A record, or a child, that can never succeed: cause, origin, and the record (base64) with its key, if any.
+
+    `trace`: where a function of the pipeline's author raised, by file and line.
+    """
 
     cause: str
     stage: str
@@ -273,3 +281,4 @@ class DeadLetter(Wire, frozen=True, tag="dead-letter"):
     offset: int
     record: bytes = b""
     key: str = ""
+    trace: str = ""

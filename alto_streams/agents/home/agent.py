@@ -69,6 +69,7 @@ class StageAgent:
         *,
         horizon_ms: int,
         maps_at_once: int,
+        with_values: bool = False,
         on_over: Callable[[str, Status], None] = lambda request, status: None,
         decisions: DecisionLog | None = None,
     ) -> None:
@@ -83,7 +84,7 @@ class StageAgent:
             self._rows, rows, lambda partition: self._in_hand.get(partition, ()), self._row_too_large
         )
         self._timers = Timers(self._silent)
-        self._maps = MapRunner(pipeline, stage, self._append, maps_at_once)
+        self._maps = MapRunner(pipeline, stage, self._append, maps_at_once, with_values=with_values)
 
     async def handle(self, partition: int, polled: Sequence[Polled]) -> None:
         """Steps 1 and 2 for records of one partition, in log order; after it they may be acknowledged.

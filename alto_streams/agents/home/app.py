@@ -37,7 +37,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
     registry = CollectorRegistry()
     app = new_app(topic_names.stage_app(pipeline.name, stage), config, registry=registry)
     horizon_ms = int(config.horizon_s * 1000)
-    limits = Limits(config.max_attempts, int(config.silence_s * 1000))
+    limits = Limits(config.max_attempts, int(config.silence_s * 1000), config.log_values)
     app.beside(Printing(f"{pipeline.name}.{stage}"))
     machine = StageMachine(pipeline, stage, _placing(app, config, pipeline, stage, registry), limits)
     is_root = stage == pipeline.root
@@ -60,6 +60,7 @@ def stage_app(config: Settings, pipeline: Pipeline, stage: str) -> App:
         lambda outs: app.sender.send_all(outs),
         horizon_ms=horizon_ms,
         maps_at_once=config.map_concurrency,
+        with_values=config.log_values,
         on_over=lambda request, status: admission.ended(request, status is Status.OK),
         decisions=decisions,
     )

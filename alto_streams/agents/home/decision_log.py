@@ -1,4 +1,4 @@
-"""What a home decides, where people look: counts of further attempts and dead letters, and a line for each retry.
+"""What a home decides, where people look: counts of attempts and dead letters, lines for retries and what was raised.
 
 Metrics and lines hold causes of a closed set, never words of a model, a server or a user. What a crash makes a home
 decide again is told again.
@@ -40,6 +40,18 @@ class DecisionLog:
                 )
             elif each.did is Did.LETTER:
                 self.letter(each.cause or Cause.OTHER)
+                if each.trace:
+                    at = turn.at
+                    log.error(
+                        *(
+                            "%s: request %s, path %r: %s, by %s-%d@%d\n%s",
+                            self._stage,
+                            turn.request,
+                            each.path,
+                            each.why,
+                        ),
+                        *(at.topic, at.partition, at.offset, each.trace),
+                    )
 
     def letter(self, cause: Cause, stage: str | None = None) -> None:
         """A dead letter is written, by this stage's home if no other part is named."""

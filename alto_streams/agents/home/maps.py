@@ -8,14 +8,16 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
+from alto_streams.define.items import ItemWriter
 from alto_streams.define.pipeline import Pipeline
+from alto_streams.define.raised import FAULTS, Raised, raised
 from alto_streams.errors import Poison
 from alto_streams.tables.decisions import Cause
-from alto_streams.wire.records import Child, Raw, Result, Status
+from alto_streams.wire.records import Child, Result, Status
 
+NOTHING_RAISED = Raised("", "", "")
 log = logging.getLogger(__name__)
 
 Append = Callable[[int, Result], Awaitable[None]]
@@ -24,8 +26,11 @@ Append = Callable[[int, Result], Awaitable[None]]
 class MapRunner:
     """Starts the map functions of one stage; `append(partition, result)` puts what they return into the home."""
 
-    def __init__(self, pipeline: Pipeline, stage: str, append: Append, at_once: int) -> None:
-        self._stage, self._append = pipeline.stages[stage], append
+    def __init__(
+        self, pipeline: Pipeline, stage: str, append: Append, at_once: int, *, with_values: bool = False
+    ) -> None:
+        self._stage, self._append, self._with_values = pipeline.stages[stage], append, with_values
+        self._items = ItemWriter(self._stage)
         self._resources = {name: pipeline.make(kind) for name, kind in self._stage.resources.items()}
         self._slots = asyncio.Semaphore(at_once)
         self._running: dict[int, dict[tuple[str, str, int], asyncio.Task[None]]] = {}
@@ -58,20 +63,24 @@ class MapRunner:
 
     async def _run(self, partition: int, request: str, path: str, attempt: int, arguments: dict[str, Any]) -> None:
         children: list[Child] = []
-        cause, reason = None, ""
+        cause, reason, what = None, "", NOTHING_RAISED
+        bound = None
         try:
-            async with self._slots, asyncio.timeout(self._stage.timeout_s):
+            async with self._slots, asyncio.timeout(self._stage.timeout_s) as bound:
                 found = await self._stage.function(**arguments, **self._resources)
-            items = found if self._stage.many else [found]
-            children = [Child(Raw(msgspec.json.encode(item))) for item in items]
-        except TimeoutError:
-            cause, reason = f"{self._stage.name} gave no result within {self._stage.timeout_s:g} s", Cause.TIMEOUT
-        except Exception as error:
-            # The author's function is not ours to trust: its failure is a typed leaf, not a dead worker.
-            log.warning("%s: request %s, path %s raised %s", self._stage.name, request, path, type(error).__name__)
-            cause, reason = f"{self._stage.name} raised {type(error).__name__}", Cause.RAISED
+            children = self._items.returned(found)
+        except FAULTS as error:
+            # The author's function is not ours to trust: its failure is a typed leaf, not a dead worker. The home
+            # logs it with all other failures of its calls, when it takes the result.
+            if isinstance(error, TimeoutError) and bound is not None and bound.expired():
+                cause, reason = f"{self._stage.name} gave no result within {self._stage.timeout_s:g} s", Cause.TIMEOUT
+            else:
+                what = raised(self._stage.name, error, with_values=self._with_values)
+                cause, reason = what.why, Cause.RAISED
         status = Status.OK if cause is None else Status.FAILED
-        result = Result(request, path, attempt, uuid.uuid4().hex, children, status, cause, reason)
+        result = Result(
+            request, path, attempt, uuid.uuid4().hex, children, status, cause, reason, what.error, what.trace
+        )
         try:
             await self._append(partition, result)
         except Poison:
