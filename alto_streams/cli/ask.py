@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from alto_streams.cli.brought import Brought, Owned, bringing
 from alto_streams.define.options import Flag
 from alto_streams.errors import ConfigError
 
+if TYPE_CHECKING:
+    from alto_streams.views.transcript import Transcript
+
+MOST_PATHS = 3  # named, of the calls that failed alike
 STDIN = "-"
 
 
@@ -50,7 +54,7 @@ def ask(
     *,
     brought: Brought,
 ) -> None:
-    """Ctrl-C cancels the request. Exits with 1 if the request did not end well."""
+    """Ctrl-C cancels the request. Exits with 1 if the request did not end well, or a stage of it raised."""
     addresses = options.gateways(gateway)
     if pipeline is not None:
         brought.fields(pipeline)  # what it cannot do is refused before anything is asked
@@ -85,8 +89,28 @@ async def _ask(wanted: Wanted, gateways: list[str]) -> None:
         with screen_for(view_of(form.pipeline), wanted.as_json) as screen:
             transcript = await follow(client, asked, screen, cancel_with(gateways))
             screen.end(transcript)
+    if said := failure(transcript):
+        raise CommandFailed(said)
+
+
+def failure(transcript: Transcript) -> str | None:
+    """What failed, and how to see more; None if all went well."""
+    said = []
     if transcript.status != "ok":
-        raise CommandFailed(f"the request ended {transcript.status}: {transcript.cause or 'no cause was given'}")
+        said.append(f"the request ended {transcript.status}: {transcript.cause or 'no cause was given'}")
+    calls: dict[tuple[str, str], list[str]] = {}
+    for stage, path, error in transcript.raised:
+        if path:  # else it is the request's own end, which is told already
+            calls.setdefault((stage, error), []).append(path)
+    for (stage, error), paths in calls.items():
+        more = f" and {len(paths) - MOST_PATHS} more" if len(paths) > MOST_PATHS else ""
+        said.append(f"{stage} raised {error} at {', '.join(paths[:MOST_PATHS])}{more}")
+    if not said:
+        return None
+    see = f"alto-streams story {transcript.request}"
+    if transcript.raised:
+        see += f", or alto-streams dead-letters list --request {transcript.request} for file and line"
+    return f"{'; '.join(said)}; to see more: {see}"
 
 
 def cancel_with(gateways: list[str]) -> str:

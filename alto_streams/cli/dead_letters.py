@@ -75,14 +75,11 @@ def show(
     from alto_streams.history import letters as letter_log
 
     (found,) = read_log(letter_log.fetched(settings(), [letter_log.LetterId.of(letter)]))
-    shown = fields(found) | {"key": _key(found)}
-    if record:
-        shown["record"] = found.letter.record.decode(errors="replace")
     if as_json:
-        typer.echo(json.dumps(shown))
+        typer.echo(json.dumps(_shown(found, record)))
         return
-    for name, value in shown.items():
-        typer.echo(f"{name:<13} {value}".rstrip())
+    for line in show_lines(found, record=record):
+        typer.echo(line)
 
 
 @app.command()
@@ -109,6 +106,14 @@ def redrive(letters: Ids) -> None:
     read_log(all_of_them())
 
 
+def show_lines(stored: StoredLetter, *, record: bool) -> list[str]:
+    """All of a letter, a field a line; where a function raised, frame by frame, comes last."""
+    shown = _shown(stored, record)
+    trace = shown.pop("trace")
+    lines = [f"{name:<13} {value}".rstrip() for name, value in shown.items()]
+    return [*lines, "raised at", *trace.splitlines()] if trace else lines
+
+
 def fields(stored: StoredLetter) -> dict[str, Any]:
     """What is said of a letter: no text of a user."""
     letter = stored.letter
@@ -123,6 +128,7 @@ def fields(stored: StoredLetter) -> dict[str, Any]:
         "offset": letter.offset,
         "record_bytes": stored.record_bytes,
         "cause": letter.cause,
+        "trace": letter.trace,
     }
 
 
@@ -140,6 +146,11 @@ def told(done: Redriven) -> str:
         return f"{done.id}: request {done.request} was sent again as {done.again} ({where})"
     note = "; its request is older than ALTO_HORIZON_S, so its home will drop it" if done.past else ""
     return f"{done.id}: its record was sent again ({where}){note}"
+
+
+def _shown(stored: StoredLetter, record: bool) -> dict[str, Any]:
+    shown = fields(stored) | {"key": _key(stored)}
+    return shown | ({"record": stored.letter.record.decode(errors="replace")} if record else {})
 
 
 def _row(stored: StoredLetter) -> tuple[str, ...]:

@@ -136,6 +136,7 @@ def _told_call(story: Story, call: Fields) -> Iterator[str]:
     yield f"  {_name(call['stage'], call['path'])}: {how}; {call['attempts']} attempt(s)"
     for each in (*call["retries"], *call["letters"]):
         yield f"    {_because(each)}, by {each['record']} ({each['place']}, {each['time']})"
+        yield from (f"      {line}" for line in each.get("trace", "").splitlines())
     if call["closed"] is not None and call["closed"]["cause"] == Cause.INPUT:
         driver = story.pipeline.stages[call["stage"]].node.driver
         yield f"    its input is the item of {driver} at {call['path']}"
@@ -160,7 +161,8 @@ def _deciding(each: Deciding) -> Fields:
 
 def _decision(each: Decision) -> Fields:
     shown = {"did": each.did, "path": each.path, "attempt": each.attempt, "cause": each.cause, "why": each.why}
-    return shown | ({} if each.status is None else {"status": each.status})
+    shown |= {} if each.status is None else {"status": each.status}
+    return shown | ({"trace": each.trace} if each.trace else {})
 
 
 def _because(each: Fields, path: str | None = None) -> str:

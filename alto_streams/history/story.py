@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, redirect_stdout
 from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
@@ -71,8 +72,9 @@ async def story_of(config: Settings, pipelines: Sequence[Pipeline], request: str
     async with reading(config, "the records of its homes were read") as consumer:
         records = await home_records(consumer, pipeline, request, made_ms, made_ms + done_ms + CLOCKS_APART_MS)
     limits = Limits(config.max_attempts, int(config.silence_s * 1000))
-    for stage, found in records.items():
-        story.steps += retell(pipeline, stage, limits, horizon_ms, request, found)
+    with redirect_stdout(sys.stderr):  # what the pipeline's functions print is not of the story
+        for stage, found in records.items():
+            story.steps += retell(pipeline, stage, limits, horizon_ms, request, found)
     story.steps = in_order(story.steps)
     homes = (home_topic(pipeline.name, stage) for stage in pipeline.stages)
     story.may_lack = [topic for topic in homes if is_past(topics, topic, made_ms)]

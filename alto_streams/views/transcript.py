@@ -52,7 +52,7 @@ class Speech:
 class Transcript:
     """One request as its client has heard it. Feed it every event once, in order.
 
-    `request`: its id, once it is submitted.
+    `request`: its id, once it is submitted. `raised`: (stage, path, what its function raised), of the author's own.
 
     `speeches`: (stage, path) -> its text; a pipeline may stream several at once. `early`: the request ended before all
     of its calls had, because what was known by then was enough. What has been taken back is not in it.
@@ -71,6 +71,7 @@ class Transcript:
     early: bool = False
     withdrawals: Unshown = field(default_factory=Unshown)
     request: str | None = None
+    raised: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -83,6 +84,8 @@ class Transcript:
         body = event.body or {}
         if event.kind is not EventKind.RETRACTED and self.withdrawals.is_dead(event.stage, event.path):
             return
+        if "raised" in body:
+            self.raised.append((event.stage, event.path, body["raised"]))
         match event.kind:
             case EventKind.ACCEPTED:
                 self.accepted_s = at_s

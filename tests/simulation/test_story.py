@@ -164,16 +164,17 @@ def test_a_lost_verdict_is_explained(
 
 
 def test_a_stage_that_raised_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = world.pipeline.stages["verdict"]
+    stage, said = world.pipeline.stages["verdict"], "with words of a user"
 
     def verdict(**_: Any) -> Any:
-        raise LookupError("with words of a user")
+        raise LookupError(said)
 
     monkeypatch.setattr(stage, "function", verdict)
     found = story(lost(monkeypatch, hang))
     assert causes(found, Did.CLOSED) == {Cause.RAISED}
     shown = "\n".join(story_view.told(found))
     assert "closed failed, cause raised (verdict raised LookupError" in shown
+    assert f'File "{__file__}", line ' in shown
     assert "words of a user" not in shown
 
 

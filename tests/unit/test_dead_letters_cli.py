@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alto_streams.cli import run_command
-from alto_streams.cli.dead_letters import fields, table, told
+from alto_streams.cli.dead_letters import fields, show_lines, table, told
 from alto_streams.cli.log_reading import since_of
 from alto_streams.errors import ConfigError
 from alto_streams.history.letters import LetterId, StoredLetter
@@ -62,7 +62,15 @@ def test_the_fields_are_json_without_the_record_and_its_key() -> None:
         "offset": 41,
         "record_bytes": 120,
         "cause": "malformed path",
+        "trace": "",
     }
+
+
+def test_a_letter_of_a_function_that_raised_says_where() -> None:
+    trace = '  File "summaries.py", line 7, in page\n    raise KeyError(x)\nKeyError'
+    shown = show_lines(stored(7, cause="page raised KeyError", trace=trace), record=False)
+    assert shown[-4:] == ["raised at", *trace.splitlines()]
+    assert show_lines(stored(7), record=False)[-1].startswith("key")
 
 
 def test_what_was_sent_again_is_told() -> None:
