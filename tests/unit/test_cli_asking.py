@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from alto_streams.cli.ask import failure
 from alto_streams.cli.asking import Asked, ask
 from alto_streams.cli.batch import Batch
 from alto_streams.cli.brought import Brought, owned_options
@@ -15,6 +16,7 @@ from alto_streams.cli.rows import Row
 from alto_streams.client import Client, ClientEvent
 from alto_streams.errors import ProblemError
 from alto_streams.pipelines.factcheck import pipeline
+from alto_streams.views.transcript import Transcript
 from alto_streams.wire.records import EventKind, Mode
 
 DONE = ClientEvent(2, EventKind.DONE, "report", "", 0, 0, {"status": "ok", "result": {"claims": []}})
@@ -114,3 +116,41 @@ async def test_every_request_of_a_batch_asks_for_the_early_end() -> None:
         await batch.run([row("a", "first"), row("b", "second")])
         assert client.inputs == [{"prompt": text, "stop_at_first_false": True} for text in ("first", "second")]
         assert Brought().fields("factcheck") == {}
+
+
+def heard(*events: ClientEvent) -> Transcript:
+    transcript = Transcript(request="0198")
+    for event in events:
+        transcript.hear(event, 0.1)
+    return transcript
+
+
+def raised(path: str, error: str = "KeyError") -> ClientEvent:
+    body = {"count": 0, "status": "failed", "cause": f"fetch raised {error}", "raised": error}
+    return ClientEvent(1, EventKind.CLOSE, "fetch", path, 0, 0, body)
+
+
+SEE = "to see more: alto-streams story 0198"
+
+
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        ([DONE], None),
+        ([raised("0/1"), DONE], "fetch raised KeyError at 0/1; "),
+        ([raised(str(n)) for n in range(5)] + [DONE], "fetch raised KeyError at 0, 1, 2 and 2 more; "),
+        ([raised("0"), raised("1", "OSError"), DONE], "fetch raised KeyError at 0; fetch raised OSError at 1; "),
+        (
+            [ClientEvent(2, EventKind.DONE, "r", "", 0, 0, {"status": "failed", "cause": "r raised X", "raised": "X"})],
+            "the request ended failed: r raised X; ",
+        ),
+    ],
+)
+def test_ask_says_what_raised_and_how_to_see_more(events: list[ClientEvent], says: str | None) -> None:
+    letters = ", or alto-streams dead-letters list --request 0198 for file and line"
+    assert failure(heard(*events)) == (says and f"{says}{SEE}{letters}")
+
+
+def test_ask_says_how_to_see_why_a_request_failed() -> None:
+    late = ClientEvent(2, EventKind.DONE, "r", "", 0, 0, {"status": "failed", "cause": "deadline exceeded"})
+    assert failure(heard(late)) == f"the request ended failed: deadline exceeded; {SEE}"
