@@ -10,15 +10,21 @@ from alto_streams.scheduler.placing import Placing
 from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
 from alto_streams.simulator.experiment import SimulatedSystem
 from alto_streams.simulator.virtual import VirtualLoop
+from alto_streams.tables.instructions import (
+    HELD_AGAIN_MS,
+    in_waves,
+    is_open,
+    request_of,
+    takes_effect,
+    timer_name,
+)
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.rows import Arm, Instruction, Row, Run, Send
 from alto_streams.tables.turns import At
-from alto_streams.wire.records import HomeRecord, Request, Result, Timer, decoder, encode
-from alto_streams.wire.topic_names import home_topic
+from alto_streams.wire.records import HomeRecord, Result, Timer, decoder, encode
+from alto_streams.wire.topic_names import home_topic, results_topic
 
 _decode: Callable[[bytes], HomeRecord] = decoder(HomeRecord)  # type: ignore[arg-type]
-
-HELD_AGAIN_S = 1.0  # a timer of a map function that waits for its turn is looked at again after this time
 
 
 class Home:
@@ -35,6 +41,7 @@ class Home:
         seed: int,
     ) -> None:
         self._stage, self._topic, self._clock, self._logs = stage, home_topic(pipeline.name, stage), clock, logs
+        self._results = results_topic(pipeline.name)
         self._machine = StageMachine(pipeline, stage, placing, system.limits)
         self._rows: dict[str, Row] = {}
         self._timers: dict[str, dict[str, tuple[float, Timer]]] = {}
@@ -46,7 +53,7 @@ class Home:
     def take(self, partition: int, offset: int, at_ms: int, value: bytes) -> None:
         """The next record of the home's partition."""
         record = _decode(value)
-        request = record.id if isinstance(record, Request) else record.request
+        request = request_of(record)
         row = self._rows.get(request)
         if row is None:
             row = self._rows[request] = Row()
@@ -55,27 +62,21 @@ class Home:
         if row.finished is not None:
             self._timers.pop(request, None)
 
-    def _carry_out(self, request: str, row: Row, partition: int, out: list[Instruction]) -> None:
-        last: list[Send] = []
-        for each in out:
+    def _carry_out(self, request: str, row: Row, partition: int, asked: list[Instruction]) -> None:
+        sends: list[Send] = []
+        for each in asked:
             match each:
-                case Send(last=True):
-                    last.append(each)
                 case Send():
-                    self._send(each)
+                    sends.append(each)
                 case Run(path, attempt):
                     self._run(partition, request, row, path, attempt)
                 case Arm():
                     self._arm(partition, request, each)
-        for send in last:  # a close may end the request: nothing that the client is to see comes after that
-            self._send(send)
-
-    def _send(self, send: Send) -> None:
-        self._logs.append(send.topic, bytes(send.record), send.partition or 0)
+        for send in (send for wave in in_waves(sends, self._results) for send in wave):
+            self._logs.append(send.topic, bytes(send.record), send.partition or 0)
 
     def _run(self, partition: int, request: str, row: Row, path: str, attempt: int) -> None:
-        call = row.calls.get(path)
-        if call is not None and not call.closed and call.attempt == attempt:
+        if is_open(row, path, attempt):
             number = request[19:]  # what stands behind the time: a request that is sent at another time draws the same
             with self.loop.entered(f"{self._seed}/{number}/{path}"):
                 self._maps.start(partition, request, path, attempt, self._machine.arguments(row, path))
@@ -86,7 +87,7 @@ class Home:
     def _arm(self, partition: int, request: str, arm: Arm) -> None:
         """A later timer for the same silence, deadline or call replaces the one before."""
         own = self._timers.setdefault(request, {})
-        name = "deadline" if not arm.attempt else f"due {arm.path}" if arm.due else arm.path
+        name = timer_name(arm)
         at_s = (arm.at_ms - EPOCH_MS) / 1000
         if name not in own:
             self._clock.at(at_s, self._fire, partition, request, name)
@@ -98,12 +99,11 @@ class Home:
             return
         at_s, timer = own[name]
         if at_s <= self._clock.now_s and self._maps.holds(partition, request, timer.path, timer.attempt):
-            at_s = self._clock.now_s + HELD_AGAIN_S
+            at_s = self._clock.now_s + HELD_AGAIN_MS / 1000
             own[name] = (at_s, timer)
         if at_s > self._clock.now_s:  # it was put off since this was set
             self._clock.at(at_s, self._fire, partition, request, name)
             return
         del own[name]
-        call = self._rows[request].calls.get(timer.path)
-        if timer.attempt == 0 or (call is not None and (timer.due or call.mark == timer.mark)):
+        if takes_effect(self._rows[request], timer):
             self._logs.append(self._topic, encode(timer), partition)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Iterator
 
+from alto_streams.agents.home.entrance import Entrance
 from alto_streams.define.pipeline import Pipeline
-from alto_streams.define.topology import REQUEST
-from alto_streams.scheduler.admission import CROWDED, Admission
+from alto_streams.scheduler.admission import Admission
 from alto_streams.simulator.clients import Clients
 from alto_streams.simulator.clock import EPOCH_MS, Clock, Logs
 from alto_streams.simulator.experiment import NoWatch, Observer, SimulatedOutcome, SimulatedRequest, SimulatedSystem
@@ -16,7 +17,7 @@ from alto_streams.simulator.homes import Home
 from alto_streams.simulator.schedulers import Scheduling
 from alto_streams.simulator.virtual import SimulationError
 from alto_streams.wire import topic_names
-from alto_streams.wire.records import Cancel, Context, Raw, Request, Status, decoder, encode
+from alto_streams.wire.records import Context, Raw, Request, Status, decoder, encode
 from alto_streams.wire.request_ids import request_id_at
 
 _decode = decoder(Request)
@@ -59,7 +60,7 @@ def simulate(
 
 class _World:
     def __init__(self, pipeline: Pipeline, system: SimulatedSystem, seed: int, watch: Observer) -> None:
-        self._pipeline, root = pipeline, pipeline.root
+        self._pipeline = pipeline
         self._clock = clock = Clock()
         self._logs = logs = Logs(clock, system.hop_s)
         self._clients = Clients(pipeline, clock)
@@ -72,8 +73,7 @@ class _World:
         self._admission = Admission()
         self._requests = topic_names.requests_topic(pipeline.name)
         logs.read(self._requests, self._let_in)
-        takers = [name for name, stage in pipeline.stages.items() if name == root or stage.node.takes(REQUEST)]
-        self._takers = [topic_names.home_topic(pipeline.name, name) for name in takers]
+        self._entrance = Entrance(pipeline, self._admission, math.inf)
         self._coming = 0
 
     def expect(self, requests: Iterable[SimulatedRequest]) -> None:
@@ -114,14 +114,8 @@ class _World:
         self._logs.append(self._requests, encode(request))
 
     def _let_in(self, partition: int, offset: int, at_ms: int, value: bytes) -> None:
-        request = _decode(value)
-        due_ms = request.context.deadline_ms
-        if request.context.shed and due_ms is not None and not self._admission.admit(request.id, due_ms, at_ms):
-            told = Cancel(request.id, "", Status.SHED, CROWDED)
-            self._logs.append(topic_names.home_topic(self._pipeline.name, self._pipeline.root), encode(told))
-            return
-        for topic in self._takers:
-            self._logs.append(topic, value)
+        for topic, told in self._entrance.passed(_decode(value), at_ms, self._clock.now_ms) or ():
+            self._logs.append(topic, value if told is None else encode(told))
 
 
 def _context(sent: SimulatedRequest) -> Context:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from alto_streams.agents.lm.coalesce import Coalescer, Gathered
+from alto_streams.agents.lm.run import QUIET_S
 from alto_streams.errors import CallRejected
 from alto_streams.models.protocol import Piece
 from alto_streams.models.scripted import script_parts
@@ -15,7 +16,6 @@ from alto_streams.simulator.experiment import SimulatedSystem
 from alto_streams.wire.records import Chunk, End, Status, Work, encode
 from alto_streams.wire.resume import finished
 
-QUIET_S = 5.0  # a worker with nothing to say for so long tells the home that it is there
 MOST_TEXTS = 10_000
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.scheduler.dispatch import Dispatcher, Lane
 from alto_streams.scheduler.downstream import downstream
+from alto_streams.scheduler.paces import LOAD_S, PLAN_S, REPORT_S
 from alto_streams.scheduler.placing import Placing
 from alto_streams.scheduler.planner import Planner
 from alto_streams.scheduler.policies import PromptAware, policy
@@ -15,9 +16,6 @@ from alto_streams.simulator.clock import Clock
 from alto_streams.simulator.experiment import MODEL, Observer, SimulatedSystem
 from alto_streams.simulator.fleet import SimulatedFleet
 from alto_streams.wire.plans import EngineReport, Forecast, Load, Plan
-
-TOLD_S = 0.1  # how often a worker tells its load
-REPORT_S = 1.0  # how often it reports, and the planner looks
 
 
 class Scheduling:
@@ -45,9 +43,9 @@ class Scheduling:
         self._statistics = Statistics(lost_s=system.session_s, course=self._course)
         is_planned = system.policy == PromptAware.name
         self._planner = Planner(MODEL, fleet=system.engines) if is_planned else None
-        clock.every(TOLD_S, self._tell)
+        clock.every(LOAD_S, self._tell)
         clock.every(REPORT_S, self._report)
-        clock.every(REPORT_S, self._plan)
+        clock.every(PLAN_S, self._plan)
 
     def placing(self, stage: str) -> Placing:
         """Whom the home of this stage asks."""

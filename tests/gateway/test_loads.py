@@ -116,7 +116,7 @@ async def test_work_is_written_at_once_also_by_a_worker_that_was_idle(
 
     monkeypatch.setattr(reports, "IDLE_S", 1e9)
     await eventually(is_there, "an idle worker's load")
-    await asyncio.sleep(2 * reports.WRITE_S)
+    await asyncio.sleep(2 * reports.LOAD_S)
     tally.take(CLAIMS, SENT)
     await eventually(is_told, "its load")
 

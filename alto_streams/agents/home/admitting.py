@@ -1,10 +1,4 @@
-"""Lets requests in: each goes, as it is, to the root and to every stage that takes the request itself.
-
-One that would be too many is shed instead. The root hears that as it hears of a cancel, so its end is decided and told
-as every other; and if the request comes again and is let in, what the root has heard first stands.
-
-One that is read only after the horizon, since nobody was there to read it, goes to the root alone, which ends it.
-"""
+"""Lets requests in: each goes to the homes that `Entrance` names; one that nothing can read is a dead letter."""
 
 from __future__ import annotations
 
@@ -13,17 +7,16 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from alto_streams.agents.home.decision_log import DecisionLog
+from alto_streams.agents.home.entrance import Entrance
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.topology import REQUEST
 from alto_streams.errors import Poison
 from alto_streams.log.letters import letter_of
 from alto_streams.log.sender import Out
 from alto_streams.retry import insist
-from alto_streams.scheduler.admission import CROWDED, Admission
+from alto_streams.scheduler.admission import Admission
 from alto_streams.tables.decisions import Cause
-from alto_streams.wire import topic_names
-from alto_streams.wire.records import Cancel, Request, Status, decoder, encode
-from alto_streams.wire.request_ids import created_ms
+from alto_streams.wire.records import Request, decoder, encode
 from alto_streams.worker.pump import Polled
 
 log = logging.getLogger(__name__)
@@ -45,13 +38,10 @@ class RequestAgent:
         horizon_ms: int,
         decisions: DecisionLog | None = None,
     ) -> None:
-        self._name, self._send_all, self._admission = pipeline.name, send_all, admission
-        self._horizon_ms = horizon_ms
+        self._name, self._send_all = pipeline.name, send_all
+        self._entrance = Entrance(pipeline, admission, horizon_ms)
         self._part = f"{pipeline.name}.{REQUEST}"
         self._decisions = decisions or DecisionLog(self._part)
-        self._root = topic_names.home_topic(pipeline.name, pipeline.root)
-        takers = [name for name, stage in pipeline.stages.items() if stage.node.takes(REQUEST)]
-        self._topics = [topic_names.home_topic(pipeline.name, name) for name in {*takers, pipeline.root}]
 
     async def handle(self, partition: int, polled: Sequence[Polled]) -> None:
         """Forward a batch; after it the records may be acknowledged."""
@@ -68,18 +58,14 @@ class RequestAgent:
     def _forwarded(self, polled: Polled) -> list[Out]:
         try:
             request = _decode(polled.value)
-            forgotten_ms = created_ms(request.id) + self._horizon_ms
+            passed = self._entrance.passed(request, polled.at_ms, time.time() * 1000)
         except Poison as error:
             return [self._letter(polled, error)]
-        due_ms, key = request.context.deadline_ms, request.id.encode()
-        if forgotten_ms < polled.at_ms:
+        if passed is None:
             log.warning("%s: a repetition past the horizon is dropped", request.id)
             return []
-        if forgotten_ms < time.time() * 1000:
-            return [Out(self._root, key, polled.value)]
-        if request.context.shed and due_ms is not None and not self._admission.admit(request.id, due_ms, polled.at_ms):
-            return [Out(self._root, key, encode(Cancel(request.id, "", Status.SHED, CROWDED)))]
-        return [Out(topic, key, polled.value) for topic in self._topics]
+        key = request.id.encode()
+        return [Out(topic, key, polled.value if told is None else encode(told)) for topic, told in passed]
 
     def _letter(self, polled: Polled, error: Poison, cause: Cause = Cause.UNREADABLE) -> Out:
         self._decisions.letter(cause, self._part)

@@ -33,12 +33,13 @@ from alto_streams.log.letters import letter_of
 from alto_streams.log.sender import Out
 from alto_streams.retry import insist, insist_while
 from alto_streams.tables.decisions import Cause
+from alto_streams.tables.instructions import HELD_AGAIN_MS, is_open, request_of, takes_effect
 from alto_streams.tables.machine import StageMachine
 from alto_streams.tables.markers import is_marker
 from alto_streams.tables.requests import OVERDUE
 from alto_streams.tables.rows import Arm, Instruction, Run, Send
 from alto_streams.tables.turns import At
-from alto_streams.wire.records import Cancel, Chunk, HomeRecord, Request, Result, Status, Timer, decoder, encode
+from alto_streams.wire.records import Cancel, Chunk, HomeRecord, Result, Status, Timer, decoder, encode
 from alto_streams.wire.topic_names import home_topic, results_topic
 from alto_streams.worker.pump import Polled as PolledAt
 
@@ -46,7 +47,6 @@ log = logging.getLogger(__name__)
 
 _decode: Callable[[bytes], HomeRecord] = decoder(HomeRecord)  # type: ignore[arg-type]
 
-HELD_AGAIN_MS = 1_000
 MOST_AHEAD = 4_096  # changes by which the rows of a partition may be ahead of the changelog
 
 Decided = dict[str, list[Instruction]]
@@ -118,7 +118,7 @@ class StageAgent:
                 await self.handle(partition, [each])
         else:
             record = _decode(polled[0].value)
-            await self._too_large(record.id if isinstance(record, Request) else record.request, polled[0], error)
+            await self._too_large(request_of(record), polled[0], error)
 
     async def _work(self, partition: int, polled: Sequence[Polled], decided: Decided) -> None:
         poisoned = []
@@ -202,7 +202,7 @@ class StageAgent:
 
     def _take(self, partition: int, polled: Polled, decided: Decided) -> None:
         record = _decode(polled.value)
-        key = record.id if isinstance(record, Request) else record.request
+        key = request_of(record)
         if not self._horizon.may_begin(record, key, polled.at_ms) and not self._rows.is_known(partition, key):
             return None  # its marker is gone by now
         row = self._rows.row(partition, key)
@@ -250,9 +250,7 @@ class StageAgent:
             await insist(partial(self._send_all, wave))
 
     def _is_open(self, partition: int, key: str, path: str, attempt: int) -> bool:
-        """Whether an attempt is still to be made: of records that come again, the later ones tell what became of it."""
-        call = self._rows.row(partition, key).calls.get(path)
-        return call is not None and not call.closed and call.attempt == attempt
+        return is_open(self._rows.row(partition, key), path, attempt)
 
     async def _silent(self, partition: int, timer: Timer) -> None:
         """A timer has fired: it takes effect only as a record read back from the home, and not at all if it is void."""
@@ -268,8 +266,7 @@ class StageAgent:
             return None
         if row is None or row.finished is not None:
             return self._rows.release(partition, timer.request)
-        call = row.calls.get(timer.path)
-        if timer.attempt == 0 or (call is not None and (timer.due or call.mark == timer.mark)):
+        if takes_effect(row, timer):
             await self._append(partition, timer)
         return None
 

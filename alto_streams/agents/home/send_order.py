@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from alto_streams.log.sender import Out
+from alto_streams.tables.instructions import in_waves
 from alto_streams.tables.rows import Send
 
 
 def in_order(sends: list[Send], results: str) -> list[list[Out]]:
-    """The records in the order of their acknowledgement: where there are events for the client (`results` is their
-    topic), those that may end the request wait for them. Partitions keep no order among one another."""
-    if any(each.topic == results for each in sends):
-        parts = [[each for each in sends if not each.last], [each for each in sends if each.last]]
-    else:
-        parts = [sends]
-    return [[_out(each) for each in part] for part in parts if part]
+    """The records in the order of their acknowledgement (`in_waves`); `results`: the topic of the client's events."""
+    return [[_out(each) for each in wave] for wave in in_waves(sends, results)]
 
 
 def _out(send: Send) -> Out:

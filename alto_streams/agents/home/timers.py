@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from alto_streams.tables.instructions import timer_name
 from alto_streams.wire.records import Timer
 
 Fired = Callable[[int, Timer], Awaitable[None]]
@@ -37,8 +38,7 @@ class Timers:
     def arm(self, partition: int, timer: Timer, at_ms: int) -> None:
         """Fire at `at_ms` (milliseconds since the epoch), or at once if that is past."""
         own = self._armed.setdefault(partition, {}).setdefault(timer.request, {})
-        # The request's deadline, and the silence and the time of one call, are timers of their own.
-        name = "deadline" if not timer.attempt else f"due {timer.path}" if timer.due else timer.path
+        name = timer_name(timer)
         armed = own.get(name)
         if armed is not None and armed.wakes_ms <= at_ms:
             armed.timer, armed.at_ms = timer, at_ms

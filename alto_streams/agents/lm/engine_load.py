@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from alto_streams.agents.lm.reports import REPORT_S
 from alto_streams.agents.lm.tally import Tally
 from alto_streams.models.protocol import Engine, EngineLoad, TellsLoad
+from alto_streams.scheduler.paces import REPORT_S
 
 log = logging.getLogger(__name__)
 

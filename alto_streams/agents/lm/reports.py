@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from alto_streams.agents.lm.tally import Tally
 from alto_streams.agents.scheduler.load_records import WITHIN_S, load_client, now_ms, read_load
 from alto_streams.parts import Backoff, redacted
+from alto_streams.scheduler.paces import LOAD_S, REPORT_S
 from alto_streams.settings import Settings
 from alto_streams.wire.codec import encode
 from alto_streams.wire.plans import Load
@@ -26,9 +27,8 @@ from alto_streams.wire.topic_names import engines_topic
 
 log = logging.getLogger(__name__)
 
-REPORT_S = 1.0
 QUIET = 0.4  # of the session timeout: however idle, it reports twice before it counts as lost (scheduler.LOST)
-WRITE_S, IDLE_S = 0.1, 1.0
+IDLE_S = 1.0
 GONE_S = 30.0  # after which a load is that of a worker that died
 LAST_S = 2.0  # for the last report
 
@@ -161,10 +161,10 @@ class LoadWriter:
             await self._until_next()
 
     async def _until_next(self) -> None:
-        await asyncio.sleep(WRITE_S)
+        await asyncio.sleep(LOAD_S)
         if not self._tally.held and not self._works.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(IDLE_S - WRITE_S):
+                async with asyncio.timeout(IDLE_S - LOAD_S):
                     await self._works.wait()
 
     async def _write(self) -> None:

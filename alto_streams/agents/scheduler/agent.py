@@ -20,6 +20,7 @@ from alto_streams.agents.scheduler.plan_feed import PlanFeed
 from alto_streams.errors import Fenced, Retryable
 from alto_streams.log.tail import LogReader, consumers
 from alto_streams.scheduler.downstream import Downstream
+from alto_streams.scheduler.paces import PLAN_S
 from alto_streams.scheduler.planner import Planner
 from alto_streams.scheduler.statistics import Statistics
 from alto_streams.settings import Settings
@@ -31,7 +32,7 @@ from alto_streams.worker.pump import Polled, Pump
 
 log = logging.getLogger(__name__)
 
-TICK_S, FORECAST_S = 1.0, 5.0
+FORECAST_S = 5.0
 LOST = 0.7  # of the session timeout, without a report: so the plan is there when the group finds out
 SILENCE = 0.8  # of the time after which a worker is lost; nobody's report for so long: the way to us is lost, not they
 
@@ -91,7 +92,7 @@ class Scheduler:
         """Plans once a second, as long as it is the one that does. `engines` has been read to its end by now."""
         self._reads_now = True
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(PLAN_S)
             self.is_active = is_active()
             if not self.is_active:
                 self._planners.clear()
