@@ -67,7 +67,8 @@ def told(story: Story) -> Iterator[str]:
     if story.may_lack:
         yield f"older than what is kept in {', '.join(story.may_lack)}: some records may be missing"
     if not story.steps:
-        yield "no home has a record of it: it was not let in yet (is the worker of the last stage running?)"
+        not_yet = "it was not let in yet: is the worker of the pipeline's last stage running?"
+        yield f"no home has a record of it: {'they are gone' if story.may_lack else not_yet}"
         return
     if ended is not None and story.became is not None and ended["status"] != story.became.status:
         yield "the log was told again with other results: are ALTO_PIPELINES, the code and ALTO_* those of the workers?"
