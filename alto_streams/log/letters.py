@@ -11,6 +11,7 @@ import contextlib
 from typing import Protocol
 
 import msgspec
+from prometheus_client import CollectorRegistry, Counter
 
 from alto_streams.errors import Poison
 from alto_streams.log.sender import Out
@@ -47,6 +48,17 @@ class _Named(msgspec.Struct):
 
 
 _named = msgspec.json.Decoder(_Named)
+
+
+class LetterCounts:
+    """Counts dead letters by the part that writes them, as `<pipeline>.<stage>`, and by cause (of a closed set)."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self._written = Counter("alto_dead_letters", "Dead letters written", ["stage", "cause"], registry=registry)
+
+    def count(self, stage: str, cause: str) -> None:
+        """One is written."""
+        self._written.labels(stage, cause).inc()
 
 
 def letter_of(pipeline: str, stage: str, topic: str, origin: Origin, cause: str, *, carried: bool = True) -> Out:

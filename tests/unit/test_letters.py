@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from alto_streams.agents.home.admitting import RequestAgent
+from alto_streams.agents.home.decision_log import DecisionLog
 from alto_streams.agents.lm.pool import Pool
 from alto_streams.errors import Poison
-from alto_streams.log.letters import RECORD_MOST, letter_of
+from alto_streams.log.letters import RECORD_MOST, LetterCounts, letter_of
 from alto_streams.log.sender import Out
 from alto_streams.pipelines.factcheck import pipeline
 from alto_streams.scheduler.admission import Admission
+from alto_streams.tables.decisions import Cause
 from alto_streams.wire.records import DeadLetter, Raw, Request, Timer, encode
 from alto_streams.wire.request_ids import new_request_id
 from alto_streams.worker.pump import Polled, polled_of
@@ -41,6 +44,10 @@ def read(out: Out) -> DeadLetter:
 
 def polled(value: bytes, offset: int = 7, key: str = "") -> Polled:
     return Polled("chunks.factcheck.claims", 3, offset, 1_000, value, key)
+
+
+def counted(registry: CollectorRegistry, stage: str, cause: Cause) -> float | None:
+    return registry.get_sample_value("alto_dead_letters_total", {"stage": stage, "cause": cause})
 
 
 def letter(value: bytes, key: str = "", carried: bool = True) -> DeadLetter:
@@ -90,7 +97,9 @@ def test_a_tombstone_is_an_empty_record() -> None:
 async def test_an_unreadable_request_is_a_letter() -> None:
     log, good = Log(), Request(REQUEST, "factcheck", Raw(b"{}"))
     records = [polled(b"not JSON", 0, REQUEST), polled(encode(good), 1), polled(b'{"type": "request", "id": "x"}', 2)]
-    await RequestAgent(pipeline, log.send_all, Admission(), 1 << 60).handle(0, records)
+    decisions = DecisionLog("factcheck.report", registry := CollectorRegistry())
+    await RequestAgent(pipeline, log.send_all, Admission(), 1 << 60, decisions).handle(0, records)
+    assert counted(registry, "factcheck.request", Cause.UNREADABLE) == 2
     assert [(made.offset, made.stage, made.request, made.key) for made in log.letters()] == [
         (0, "request", REQUEST, REQUEST),
         (2, "request", "", ""),
@@ -108,16 +117,22 @@ async def test_a_request_too_large_to_be_passed_on_costs_no_other() -> None:
         await log.send_all(outs)
 
     records = [polled(encode(each), offset, each.id) for offset, each in enumerate((small, large))]
-    await RequestAgent(pipeline, send_all, Admission(), 1 << 60).handle(0, records)
-    assert [(made.offset, made.request) for made in log.letters()] == [(1, large.id)]
+    records.insert(0, polled(b"not JSON", 7, REQUEST))
+    decisions = DecisionLog("factcheck.report", registry := CollectorRegistry())
+    await RequestAgent(pipeline, send_all, Admission(), 1 << 60, decisions).handle(0, records)
+    causes = (Cause.UNREADABLE, Cause.TOO_LARGE)
+    assert [counted(registry, "factcheck.request", cause) for cause in causes] == [1, 1], "each once, though sent again"
+    assert [(made.offset, made.request) for made in log.letters()] == [(7, REQUEST), (1, large.id)]
     assert {out.key for out in log.outs if out.topic.startswith("chunks")} == {small.id.encode()}
 
 
 @pytest.mark.parametrize("value", [None, b"", b"not JSON"])
 async def test_an_unreadable_work_item_is_a_letter_and_finished(value: bytes | None) -> None:
     log, giver = Log(), Giver()
-    giver.deliver(Pool(None, 1, log.send_all, giver), 5, value=value)  # type: ignore[arg-type]
+    letters = LetterCounts(registry := CollectorRegistry())
+    giver.deliver(Pool(None, 1, log.send_all, giver, letters=letters), 5, value=value)  # type: ignore[arg-type]
     await until(lambda: giver.acked == [(1, 5)])
+    assert counted(registry, "factcheck.claims", Cause.UNREADABLE) == 1
     (made,) = log.letters()
     assert (made.topic, made.partition, made.offset) == ("work.factcheck.claims", 0, 5)
     assert (made.stage, made.record) == ("claims", value or b"")

@@ -6,15 +6,17 @@ import logging
 from typing import Any
 
 import redis.asyncio
+from prometheus_client import CollectorRegistry
 
 from alto_streams.agents.egress.agent import Egress
 from alto_streams.agents.egress.publisher import PublishedEvent
 from alto_streams.agents.egress.reread import ResultsReplay
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import Poison
-from alto_streams.log.letters import letter_of
+from alto_streams.log.letters import LetterCounts, letter_of
 from alto_streams.retry import insist
 from alto_streams.settings import Settings
+from alto_streams.tables.decisions import Cause
 from alto_streams.wire import topic_names
 from alto_streams.wire.records import Event, decoder
 from alto_streams.worker.app import App, new_app
@@ -28,8 +30,10 @@ CHECK_REDIS_EVERY_S = 1.0
 
 def egress_app(config: Settings, pipeline: Pipeline) -> App:
     """What publishes the client events of one pipeline to Redis."""
-    app = new_app(topic_names.egress_app(pipeline.name), config)
+    registry = CollectorRegistry()
+    app = new_app(topic_names.egress_app(pipeline.name), config, registry=registry)
     client = redis.asyncio.Redis.from_url(config.redis, socket_timeout=5.0, socket_connect_timeout=2.0)
+    counts = LetterCounts(registry)
     egress = Egress(client, pipeline.name, ResultsReplay(config, pipeline.name), config)
     decode = decoder(Event)
     done = egress.statistics
@@ -45,6 +49,8 @@ def egress_app(config: Settings, pipeline: Pipeline) -> App:
                 letters.append(letter_of(pipeline.name, "egress", each.topic, each, str(error)))
         if letters:
             await insist(lambda: app.sender.send_all(letters))
+            for _ in letters:
+                counts.count(f"{pipeline.name}.egress", Cause.UNREADABLE)
         if records:
             await egress.publish(records)
 

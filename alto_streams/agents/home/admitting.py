@@ -17,6 +17,7 @@ from alto_streams.retry import insist
 from alto_streams.scheduler.admission import Admission
 from alto_streams.tables.decisions import Cause
 from alto_streams.wire.records import Request, decoder, encode
+from alto_streams.wire.topic_names import dead_letters_topic
 from alto_streams.worker.pump import Polled
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class RequestAgent:
     ) -> None:
         self._name, self._send_all = pipeline.name, send_all
         self._entrance = Entrance(pipeline, admission, horizon_ms)
-        self._part = f"{pipeline.name}.{REQUEST}"
+        self._part, self._letters = f"{pipeline.name}.{REQUEST}", dead_letters_topic(pipeline.name)
         self._decisions = decisions or DecisionLog(self._part)
 
     async def handle(self, partition: int, polled: Sequence[Polled]) -> None:
@@ -48,10 +49,13 @@ class RequestAgent:
         outs = [out for each in polled for out in self._forwarded(each)]
         try:
             await insist(lambda: self._send_all(outs))
+            for _ in (out for out in outs if out.topic == self._letters):
+                self._decisions.letter(Cause.UNREADABLE, self._part)
         except Poison as error:  # one of them is larger than a record may be where it goes
             if len(polled) == 1:
-                letter = self._letter(polled[0], error, Cause.TOO_LARGE)
-                return await insist(lambda: self._send_all([letter]))
+                letter = self._letter(polled[0], error)
+                await insist(lambda: self._send_all([letter]))
+                return self._decisions.letter(Cause.TOO_LARGE, self._part)
             for each in polled:
                 await self.handle(partition, [each])
 
@@ -67,7 +71,6 @@ class RequestAgent:
         key = request.id.encode()
         return [Out(topic, key, polled.value if told is None else encode(told)) for topic, told in passed]
 
-    def _letter(self, polled: Polled, error: Poison, cause: Cause = Cause.UNREADABLE) -> Out:
-        self._decisions.letter(cause, self._part)
+    def _letter(self, polled: Polled, error: Poison) -> Out:
         log.warning("dead letter from %s-%d@%d: %s", polled.topic, polled.partition, polled.offset, error)
         return letter_of(self._name, REQUEST, polled.topic, polled, str(error))

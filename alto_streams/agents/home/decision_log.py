@@ -10,12 +10,11 @@ import logging
 
 from prometheus_client import CollectorRegistry, Counter
 
+from alto_streams.log.letters import LetterCounts
 from alto_streams.tables.decisions import Cause, Did
 from alto_streams.tables.turns import Turn
 
 log = logging.getLogger(__name__)
-
-_LABELS = ["stage", "cause"]
 
 
 class DecisionLog:
@@ -24,9 +23,8 @@ class DecisionLog:
     def __init__(self, stage: str, registry: CollectorRegistry | None = None) -> None:
         self._stage = stage
         attempts = "Attempts of calls that had to follow another, by why that one ended"
-        letters = "Dead letters written, by why"
-        self._attempts = Counter("alto_attempts", attempts, _LABELS, registry=registry)
-        self._letters = Counter("alto_dead_letters", letters, _LABELS, registry=registry)
+        self._attempts = Counter("alto_attempts", attempts, ["stage", "cause"], registry=registry)
+        self._letters = LetterCounts(registry)
 
     def take(self, turn: Turn) -> None:
         """A record has been applied."""
@@ -55,4 +53,4 @@ class DecisionLog:
 
     def letter(self, cause: Cause, stage: str | None = None) -> None:
         """A dead letter is written, by this stage's home if no other part is named."""
-        self._letters.labels(stage or self._stage, cause).inc()
+        self._letters.count(stage or self._stage, cause)

@@ -19,6 +19,7 @@ from alto_streams.agents.lm.tally import Tally
 from alto_streams.agents.lm.warmup import warm_up
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.define.stages import Truncate
+from alto_streams.log.letters import LetterCounts
 from alto_streams.models.cards import card_of
 from alto_streams.models.lengths import Lengths
 from alto_streams.models.protocol import Engine, PlaysRecording
@@ -48,7 +49,7 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     topics = [topic_names.work_topic(pipeline.name, stage) for pipeline, stage in stages]
     control = ControlLog.of(config, sorted({pipeline.name for pipeline, _ in stages}))
     roots = {pipeline.name: pipeline.root for pipeline, _ in stages}
-    warm, tally, worker = asyncio.Event(), Tally(), str(app.conf.canonical_url)
+    warm, tally, letters, worker = asyncio.Event(), Tally(), LetterCounts(registry), str(app.conf.canonical_url)
     watch = EngineWatch(engine, tally)
     _show(engine, watch, registry)
     owned_ms: dict[tuple[str, int], int] = {}
@@ -65,10 +66,11 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
         agent = LMAgent(engine, control, app.sender, tally, Lengths(engine, _truncates(stages)))
         control.listen(agent.on_over)
         app.watch.consider(moves=lambda: agent.moves, excuse=lambda: agent.waits_for)
-        pool = Pool(agent, slots, app.sender.send_all, app.consumer, tally, roots=roots, owned_ms=owned_ms)
+        pool = Pool(
+            agent, slots, app.sender.send_all, app.consumer, tally, roots=roots, owned_ms=owned_ms, letters=letters
+        )
         shed.set_function(lambda: pool.shed)
-        send, session_s = app.sender.send, config.session_timeout_s
-        away = agent.reach
+        send, session_s, away = app.sender.send, config.session_timeout_s, agent.reach
         reports = Reports(tally, send, model, worker, engine.name, slots, session_s=session_s, is_away=away.look)
         loads = LoadWriter(tally, config, model, worker, lambda: _owned_work(app), lambda: away.is_away)
         try:

@@ -15,11 +15,12 @@ from alto_streams.agents.lm.agent import LMAgent
 from alto_streams.agents.lm.tally import Held, Tally
 from alto_streams.errors import Fenced, Poison
 from alto_streams.log.handover import Fetched, Giver
-from alto_streams.log.letters import letter_of
+from alto_streams.log.letters import LetterCounts, letter_of
 from alto_streams.log.sender import Out
 from alto_streams.parts import Backoff
 from alto_streams.retry import insist
 from alto_streams.scheduler.slack import has_room, is_hopeless, rank
+from alto_streams.tables.decisions import Cause
 from alto_streams.wire.records import Cancel, Status, Work, decoder, encode
 from alto_streams.wire.topic_names import class_of, home_topic
 from alto_streams.worker.pump import polled_of
@@ -98,10 +99,11 @@ class Pool:
         *,
         roots: Mapping[str, str] | None = None,
         owned_ms: Mapping[tuple[str, int], int] | None = None,
+        letters: LetterCounts | None = None,
     ) -> None:
         self._agent, self._slots, self._send_all, self._giver = agent, slots, send_all, giver
         self._tally, self._roots, self._owned_ms = tally or Tally(), roots or {}, {} if owned_ms is None else owned_ms
-        self._prefetch = prefetch(slots)
+        self._prefetch, self._letters = prefetch(slots), letters or LetterCounts()
         self._waiting: list[_Item] = []
         self._look = max(self._prefetch, min(LOOK * slots, LOOK_MOST))
         self._waits: dict[str, int] = {}  # how many, by topic
@@ -244,6 +246,7 @@ class Pool:
         log.warning("dead letter from %s-%d@%d: %s", record.topic, record.partition, record.offset, item.why)
         letter = letter_of(item.pipeline, item.stage, record.topic, polled_of(record), item.why)
         await insist(lambda: self._send_all([letter]))
+        self._letters.count(f"{item.pipeline}.{item.stage}", Cause.UNREADABLE if item.work is None else Cause.OTHER)
 
     async def _shed(self, item: _Item) -> None:
         """The home of the request's root decides: the request may have ended meanwhile."""
