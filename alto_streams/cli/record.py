@@ -13,6 +13,7 @@ import typer
 
 from alto_streams.cli import options
 from alto_streams.errors import ConfigError
+from alto_streams.recordings.trace_units import Unit, unit_of
 from alto_streams.wire.records import Raw
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def import_trace(
     most_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer inputs to so many tokens.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many requests, the first ones.")] = MOST,
     seed: Annotated[int, typer.Option(help="Of the texts.")] = 0,
+    unit: Annotated[Unit, typer.Option(help="Of the timestamps; auto: as their gaps say.")] = Unit.AUTO,
 ) -> None:
     """The recording's times begin at the epoch: a trace has none of its own."""
     from itertools import islice
@@ -103,7 +105,7 @@ def import_trace(
     from alto_streams.cli.serving import own_name
     from alto_streams.recordings.files import check_target, read_lines
     from alto_streams.recordings.format import ENDINGS, VERSION, Header, Recording, ordered, write_recording
-    from alto_streams.recordings.traces import Shape, requests_of
+    from alto_streams.recordings.traces import Shape, requests_of, timestamps_of
 
     check_target("--out", out, ENDINGS)
     try:
@@ -111,14 +113,20 @@ def import_trace(
     except msgspec.MsgspecError as error:
         raise ConfigError(f"--more: expected a JSON object: {error}") from None
     name = pipeline or own_name(None)
-    shape = Shape(name, field, output_field, more, mode, block_tokens, tokens_per_word, most_tokens, seed)
-    requests = ordered(islice(requests_of(str(trace), read_lines(trace), shape, 0), limit))
-    if not requests:
+    lines = list(islice(read_lines(trace), limit))
+    if not lines:
         raise ConfigError(f"{trace}: it holds no request")
+    own = unit_of(timestamps_of(str(trace), lines), str(trace)) if unit is Unit.AUTO else unit
+    shape = Shape(name, field, output_field, more, mode, block_tokens, tokens_per_word, most_tokens, seed, own.ms)
+    requests = ordered(requests_of(str(trace), lines, shape, 0))
     created = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
     recording = Recording(Header(VERSION, name, trace.name, len(requests), created), requests)
     write_recording(out, recording)
     typer.echo(told(out, recording))
+    if unit is Unit.AUTO:
+        typer.echo(f"its timestamps were taken for {own}; --unit says otherwise")
+    if len(requests) > 1 and recording.span_s == 0:
+        typer.echo("all requests come at once: the trace has no length; is --unit right?", err=True)
     longest = max(len(each.input) for each in requests)
     typer.echo(f"the longest input has {longest} bytes; a gateway's bounds are ALTO_MAX_PROMPT_CHARS and _BODY_BYTES")
 

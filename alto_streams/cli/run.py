@@ -64,11 +64,11 @@ def run(
     from alto_streams.cli.serving import own_form
     from alto_streams.cli.system import prepared
     from alto_streams.errors import CommandFailed, ConfigError
+    from alto_streams.recordings.files import check_writable
     from alto_streams.settings import settings
 
     rows = read_objects(input_file)
-    if not out.resolve().parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.resolve().parent}")
+    check_writable("--out", out)
     target = options.engine_target(engine, script)
     wants_own = brought.place() or target is not None or workers > 1
     if gateway and wants_own:

@@ -12,6 +12,7 @@ from typing import IO, cast
 from alto_streams.errors import ConfigError
 
 PLAIN, ZIPPED = ".jsonl", ".jsonl.gz"
+PART = ".part"  # of a file that is being written
 LEVEL = 6  # of gzip: the default of most tools
 
 
@@ -19,12 +20,33 @@ def check_target(option: str, path: Path, endings: Iterable[str] = (PLAIN, ZIPPE
     """Whether a file may be written there, before anything is begun.
 
     Raises:
-        ConfigError: its name has none of the endings, or its folder is not there.
+        ConfigError: its name has none of the endings, its folder is not there, or nothing can be written there.
     """
     if not path.name.endswith(tuple(endings)):
         raise ConfigError(f"{option} {path}: expected a name that ends in {' or '.join(endings)}")
-    if not path.resolve().parent.is_dir():
-        raise ConfigError(f"{option} {path}: there is no folder {path.resolve().parent}")
+    check_writable(option, path)
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Whether a file can be written there, which is tried: rights alone do not tell of a file system that is read-only.
+
+    Raises:
+        ConfigError: it is a folder, its folder is not there, or nothing can be written there.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{option} {path}: it is a folder; name a file, such as {path / 'results.jsonl'}")
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise ConfigError(f"{option} {path}: there is no folder {folder}")
+    beside = path.with_name(path.name + PART)
+    try:
+        was_there = beside.exists()
+        with beside.open("ab"):
+            pass
+        if not was_there:
+            beside.unlink()
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: cannot be written in {folder}: {error.strerror}") from None
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -56,7 +78,7 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
-    beside = path.with_name(path.name + ".part")
+    beside = path.with_name(path.name + PART)
     try:
         with beside.open("wb") as file:
             if path.name.endswith(".gz"):

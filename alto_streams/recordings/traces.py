@@ -1,8 +1,9 @@
 """Traces of arrival times and lengths without any text, in the form of Mooncake's: made into recordings. Pure.
 
-A line has `timestamp` (ms since the trace's begin), `input_length` and `output_length` in tokens, and `hash_ids`: one
-id for each block of 512 tokens of the input, the last of which may be shorter. Requests that begin with the same ids
-begin with the same text (prefix caches are what such traces are for), so each id stands for a text of its own here.
+A line has `timestamp` (since the trace's begin, in ms or another unit), `input_length` and `output_length` in tokens,
+and `hash_ids`: one id for each block of 512 tokens of the input, the last of which may be shorter. Requests that begin
+with the same ids begin with the same text (prefix caches are what such traces are for), so each id stands for a text of
+its own here.
 See github.com/kvcache-ai/Mooncake and its paper at FAST '25.
 """
 
@@ -47,7 +48,7 @@ class Shape:
     """How a request's input is made of lengths.
 
     `field` gets the text; `output_field`, if named, the output's length; `more` is part of every input. At most
-    `most_tokens` of an input are written. `seed`: of all texts.
+    `most_tokens` of an input are written. `seed`: of all texts. `unit_ms`: of the timestamps, in milliseconds.
     """
 
     pipeline: str
@@ -59,6 +60,7 @@ class Shape:
     tokens_per_word: float = TOKENS_PER_WORD
     most_tokens: int | None = None
     seed: int = 0
+    unit_ms: float = 1.0
 
 
 _read = decoder(TraceLine)
@@ -93,7 +95,20 @@ def requests_of(source: str, lines: Iterable[tuple[int, bytes]], shape: Shape, b
         if size > MOST_BYTES:
             gib = MOST_BYTES >> 30
             raise ConfigError(f"{source}, line {number}: over {gib} GiB of text; cut it by --limit or --most-tokens")
-        yield Recorded(f"line-{number:07}", begin_ms + round(found.timestamp), shape.pipeline, made, shape.mode)
+        yield Recorded(
+            f"line-{number:07}", begin_ms + round(found.timestamp * shape.unit_ms), shape.pipeline, made, shape.mode
+        )
+
+
+def timestamps_of(source: str, lines: Iterable[tuple[int, bytes]]) -> list[float]:
+    """The timestamps alone, as they are written. Raises `ConfigError` as `requests_of`."""
+    found = []
+    for number, line in lines:
+        try:
+            found.append(_read(line).timestamp)
+        except Poison as error:
+            raise ConfigError(f"{source}, line {number}: {error}") from None
+    return found
 
 
 def text_of(tokens: int, ids: Iterable[int | str], shape: Shape) -> str:

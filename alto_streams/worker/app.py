@@ -263,5 +263,10 @@ def _own_name(host: str) -> str:
 def _data_dir(var: Path, app_id: str, instance: str | None, port: int) -> Path:
     # Rows live in memory, so nothing in it outlives the worker but what Faust puts there by itself.
     folder = var / "workers" / f"{app_id}-{instance or port}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"ALTO_VAR={var}: cannot be written in {Path.cwd()} ({error.strerror}); set ALTO_VAR to a folder that can"
+        ) from None
     return folder

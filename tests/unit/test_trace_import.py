@@ -12,6 +12,7 @@ from alto_streams.cli import run_command
 from alto_streams.errors import ConfigError
 from alto_streams.models.simulated import token_count
 from alto_streams.recordings.format import Recorded, read_recording
+from alto_streams.recordings.trace_units import Unit, unit_of
 from alto_streams.recordings.traces import Shape, requests_of, text_of
 from alto_streams.wire.records import Mode
 
@@ -103,3 +104,51 @@ def test_the_command_makes_a_recording(tmp_path: Path, capsys: pytest.CaptureFix
     trace.write_bytes(gzip.compress(b""))
     assert run_command(["import-trace", str(trace), "--out", str(out)]) == 2
     assert "it holds no request" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("timestamps", "unit"),
+    [
+        ([0, 300, 650, 3_600_000], Unit.MS),
+        ([0, 27.4, 3000], Unit.MS),
+        ([0.0, 0.31, 0.9, 2.5], Unit.S),
+        ([0, 0, 1, 1, 2, 4], Unit.S),
+        ([1_700_000_000.5, 1_700_000_001], Unit.S),
+        ([1_700_000_000_500, 1_700_000_001_000], Unit.MS),
+        ([1_700_000_000_500_000, 1_700_000_001_000_000], Unit.US),
+        ([1_700_000_000_500_000_000, 1_700_000_001_000_000_000], Unit.NS),
+        ([5], Unit.MS),
+    ],
+)
+def test_the_unit_of_timestamps_is_found(timestamps: list[float], unit: Unit) -> None:
+    assert unit_of(timestamps, "trace") is unit
+
+
+def trace_of(folder: Path, timestamps: list[float]) -> list[str]:
+    lines = [f'{{"timestamp": {at}, "input_length": 9}}\n' for at in timestamps]
+    (folder / "t.jsonl").write_text("".join(lines))
+    return ["import-trace", f"{folder}/t.jsonl", "--out", f"{folder}/rec.jsonl"]
+
+
+def test_seconds_are_told_and_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(trace_of(tmp_path, [0.0, 0.4, 1.5])) == 0
+    assert "over 1.5 s, 1.33 a second" in (out := capsys.readouterr().out)
+    assert "its timestamps were taken for s; --unit says otherwise" in out
+    assert [each.at_ms for each in read_recording(tmp_path / "rec.jsonl").requests] == [0, 400, 1500]
+
+
+def test_what_may_be_either_unit_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = trace_of(tmp_path, [0, 10, 21, 29])
+    assert run_command(given) == 2
+    said = "in seconds 0.103 a second, in milliseconds 103 a second; say which it is: --unit s or --unit ms"
+    assert said in capsys.readouterr().err
+    assert run_command([*given, "--unit", "s"]) == 0
+    assert "over 29.0 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("timestamps", [[0, 0, 0], [0.1, 0.4]])
+def test_a_trace_of_no_length_is_told(
+    timestamps: list[float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command([*trace_of(tmp_path, timestamps), "--unit", "ms"]) == 0
+    assert "the trace has no length; is --unit right?" in capsys.readouterr().err
