@@ -14,7 +14,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv --without-pip "$folder/venv"
-python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check bm25s==0.3.16
+python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-compile bm25s==0.3.16
 
 "$folder/venv/bin/python" - <<'EOF'
 import sys

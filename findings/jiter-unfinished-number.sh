@@ -14,7 +14,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv --without-pip "$folder/venv"
-python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check jiter==0.19.0
+python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-compile jiter==0.19.0
 
 "$folder/venv/bin/python" - <<'EOF'
 import sys

@@ -14,7 +14,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv --without-pip "$folder/venv"
-python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check json-repair==0.64.6
+python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-compile json-repair==0.64.6
 
 "$folder/venv/bin/python" - <<'EOF'
 import sys

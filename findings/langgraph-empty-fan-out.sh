@@ -13,7 +13,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv --without-pip "$folder/venv"
-python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check langgraph==1.2.24
+python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-compile langgraph==1.2.24
 
 "$folder/venv/bin/python" -W ignore - <<'EOF'
 import operator

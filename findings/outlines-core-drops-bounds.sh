@@ -15,7 +15,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv --without-pip "$folder/venv"
-python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check outlines-core==0.2.14 msgspec==0.23.0
+python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-compile outlines-core==0.2.14 msgspec==0.23.0
 
 "$folder/venv/bin/python" - <<'EOF'
 import json

@@ -13,7 +13,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv --without-pip "$folder/venv"
-python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check prometheus-client==0.26.0
+python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-compile prometheus-client==0.26.0
 
 "$folder/venv/bin/python" - <<'EOF'
 import math

@@ -15,7 +15,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv --without-pip "$folder/venv"
-python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check openai==3.57.0 httpx==0.28.1 httpx-sse==0.4.3
+python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-compile \
+    openai==3.57.0 httpx==0.28.1 httpx-sse==0.4.3
 
 "$folder/venv/bin/python" - <<'EOF'
 import json

