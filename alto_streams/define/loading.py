@@ -6,6 +6,7 @@ import importlib
 import os
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from alto_streams.define.pipeline import Pipeline
@@ -103,7 +104,9 @@ def _imported(module: str, where: str) -> ModuleType:
                 "command where the module stands, or put its folder into PYTHONPATH"
             ) from error
         raise ConfigError(f"{where}: {error}{_place(error)}; install it") from error
-    except (PipelineError, ConfigError):
+    except PipelineError as error:
+        raise PipelineError(f"{error}{_place(error)}") from error
+    except ConfigError:
         raise
     except SyntaxError as error:
         at = f"{error.filename}, line {error.lineno}" if error.filename else module
@@ -118,7 +121,9 @@ def _imported(module: str, where: str) -> ModuleType:
 
 
 def _place(error: BaseException) -> str:
-    """Where in the imported code it was raised."""
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if "importlib" not in each.filename]
-    last = frames[-1] if len(frames) > 1 else None
-    return f" ({last.filename}, line {last.lineno})" if last is not None else ""
+    """Where in the imported code it was raised, or the definition stands that was refused."""
+    others = (str(Path(__file__).parent), "importlib")
+    frames = [
+        each for each in traceback.extract_tb(error.__traceback__) if not any(part in each.filename for part in others)
+    ]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

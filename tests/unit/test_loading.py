@@ -44,6 +44,7 @@ MODULES = {
     "unreadable": "pipeline = (\n",
     "needs_more": "import no_such_package.inner\n",
     "ends": "import sys\nsys.exit(0)\n",
+    "refused": TWO.replace('model="chat"', 'model="chat", broken="redoo"'),
     "raises": "value = 1\nraise RuntimeError('boom')\n",
 }
 
@@ -85,6 +86,7 @@ def test_a_pipeline_is_named_by_module_and_attribute() -> None:
             ["ends"],
             r"ends: it ends the process when it is imported \(.*ends\.py, line 2\); put what is to run under if __n",
         ),
+        (["refused"], r"stage 'parts': broken='redoo': expected .* \(.*refused\.py, line \d+\)$"),
         (["raises"], r"raises: RuntimeError: boom \(.*raises\.py, line 2\)"),
     ],
 )
