@@ -70,6 +70,11 @@ class Pipeline:
         where = f"pipeline {name!r}"
         check_name(where, name)
         check_request(where, request)
+        if view is not None and not isinstance(view, View):
+            raise PipelineError(f"{where}: view={_told(view)}: expected an instance of a View, such as view=MyView()")
+        for option in options:
+            if not isinstance(option, Flag | Folder):
+                raise PipelineError(f"{where}: options: {_told(option)}: expected a Flag or a Folder")
         self.name = name
         self.request = request
         self.shed = shed
@@ -238,6 +243,6 @@ class Pipeline:
         return self.stages[name]
 
 
-def _told(record: object) -> str:
-    """A thing that is no record: its value may be what a user wrote."""
-    return f"the class {record.__name__}" if isinstance(record, type) else type(record).__name__
+def _told(thing: object) -> str:
+    """What kind of thing it is: its value may be what a user wrote."""
+    return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__

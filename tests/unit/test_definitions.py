@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from alto_streams.define.options import Flag
 from alto_streams.define.pipeline import Pipeline, Prompt, Record
+from alto_streams.views import View
 from tests.unit.definitions import a, first, found, of, r, refused
 from tests.unit.shapes import Q
 
@@ -148,3 +150,16 @@ def test_a_record_that_cannot_be_read(record: Any, says: str) -> None:
 @pytest.mark.parametrize("name", ["", "Sum", "größe", "a-b", "x" * 81, "1st", None])
 def test_a_name_that_is_none_for_a_topic(name: Any) -> None:
     refused(lambda: Pipeline(name, request=Q), "its name becomes part of topic names; use ")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"view": View}, r"view=the class View: expected an instance of a View, such as view=MyView\(\)"),
+        ({"view": "table"}, "view=str: expected an instance"),
+        ({"options": ["--brief"]}, "options: str: expected a Flag or a Folder"),
+        ({"options": [Flag]}, "options: the class Flag: expected a Flag or a Folder"),
+    ],
+)
+def test_what_a_pipeline_cannot_bring(given: dict[str, Any], says: str) -> None:
+    refused(lambda: Pipeline("p", request=Q, **given), f"pipeline 'p': {says}")
