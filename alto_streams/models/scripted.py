@@ -147,7 +147,7 @@ def script_parts(
 ) -> tuple[list[str], Literal["stop", "length"]]:
     """The tokens of what is recorded that follow the prefix, within the call's bounds, and how the run ends.
 
-    The cuts are those of the whole text, so a resumed run is cut like an undisturbed one.
+    The cuts are those of the whole text, so a resumed run is cut like an undisturbed one, and takes no more tokens.
 
     Raises:
         CallRejected: the text does not begin with the prefix.
@@ -167,6 +167,9 @@ def script_parts(
         if cut > start:
             parts.append(text[start:cut])
             start = cut
+    if prefix and len(prefix) not in cuts and len(parts) > 1:
+        # The prefix ends within a token that its run has been counted for: a resumed call may not pay twice.
+        parts[:2] = [parts[0] + parts[1]]
     if len(parts) > call.max_tokens:
         return parts[: call.max_tokens], "length"
     return parts, "stop"

@@ -115,6 +115,10 @@ def test_parts_are_cut_alike_wherever_a_run_begins() -> None:
         rest, finish = script_parts(text, ask(), "".join(whole[:count]), "answer")
         assert (rest, finish) == (whole[count:], "stop")
     assert "".join(script_parts(text, ask(), "The s", "answer")[0]) == text[5:]
+    for at in range(1, len(text)):  # wherever its run broke off, within a token too: the call has tokens enough
+        spent = next(n for n in range(1, len(whole) + 1) if len("".join(whole[:n])) >= at)
+        rest, finish = script_parts(text, ask(max_tokens=max(1, len(whole) - spent)), text[:at], "answer")
+        assert (text[:at] + "".join(rest), finish) == (text, "stop")
     assert script_parts(text, ask(max_tokens=2), "", "answer") == (whole[:2], "length")
     assert script_parts(text, ask(stop=["star"]), "The sun is a ", "answer") == ([], "stop")
     assert script_parts("", ask(), "", "answer") == ([], "stop")
