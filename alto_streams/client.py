@@ -125,8 +125,12 @@ class Client:
         named = {"pipeline": pipeline} if pipeline else None
         await self._ask("DELETE", f"/v1/requests/{quote(request, safe='')}{item}", params=named)
 
-    async def events(self, request: str, last_event_id: int | None = None) -> AsyncIterator[ClientEvent]:
+    async def events(
+        self, request: str, last_event_id: int | None = None, *, waiting: bool = False
+    ) -> AsyncIterator[ClientEvent]:
         """Every event after `last_event_id`, once and in order, up to `done`; reconnects, at the next gateway too.
+
+        `waiting`: also, with the id -1, which engines the request waits for and why, whenever that changes.
 
         Raises:
             ProblemError: the gateway refuses the request (unknown, or finished and forgotten).
@@ -139,6 +143,8 @@ class Client:
             try:
                 async with aclosing(self._connected(request, last, trouble)) as heard:
                     async for event in heard:
+                        if event.kind is EventKind.WAITING and waiting:
+                            yield event
                         if event.id > last:
                             last = event.id
                             yield event
@@ -243,4 +249,5 @@ def _problem(response: httpx.Response) -> ProblemError:
 
 def _event(framed: ServerSentEvent) -> ClientEvent:
     data = _read_data.decode(framed.data)
-    return ClientEvent(int(framed.id), EventKind(framed.event), *msgspec.structs.astuple(data))
+    number = -1 if framed.event == EventKind.WAITING else int(framed.id)
+    return ClientEvent(number, EventKind(framed.event), *msgspec.structs.astuple(data))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from alto_streams.cli.screens import Screen
+from alto_streams.cli.screens import JsonScreen, Screen
 from alto_streams.client import Client
 from alto_streams.errors import ProblemError, Retryable
 from alto_streams.views.transcript import Transcript
-from alto_streams.wire.records import Mode
+from alto_streams.wire.client_event import ClientEvent
+from alto_streams.wire.records import EventKind, Mode
 
 CANCEL_S = 3.0
 
@@ -48,14 +50,29 @@ async def follow(
     try:
         if screen is not None:
             screen.begin(request, f"to end it: {cancel} {request}" if cancel else "")
-        async for event in client.events(request):
+        async for event in client.events(request, waiting=True):
             at_s = time.monotonic() - began
+            if event.kind is EventKind.WAITING:
+                _say_waiting(event, screen, transcript, at_s)
+                continue
             transcript.hear(event, at_s)
             if screen is not None:
                 screen.show(event, transcript, at_s)
     except asyncio.CancelledError:
         await _cancel(client, request, asked.pipeline)
         raise
+
+
+def _say_waiting(event: ClientEvent, screen: Screen | None, transcript: Transcript, at_s: float) -> None:
+    """On standard error, so that the request's own lines stay what they are; among the events where those are shown."""
+    if isinstance(screen, JsonScreen):
+        return screen.show(event, transcript, at_s)
+    for each in event.body["waits_for"]:
+        stages = ", ".join(each["stages"])
+        print(f"waiting: the engine of model {each['model']} ({stages}): {each['cause']}", file=sys.stderr, flush=True)
+    if not event.body["waits_for"]:
+        print("waiting no more: the engines answer again", file=sys.stderr, flush=True)
+    return None
 
 
 async def _cancel(client: Client, request: str, pipeline: str) -> None:

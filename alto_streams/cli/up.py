@@ -72,6 +72,7 @@ async def _up(cluster: Cluster) -> None:
 
 
 async def _serve(cluster: Cluster) -> None:
+    from alto_streams.cli.engine_notes import tell_engines
     from alto_streams.cli.example import ask_line
     from alto_streams.cli.system import running
     from alto_streams.parts import redacted
@@ -88,4 +89,9 @@ async def _serve(cluster: Cluster) -> None:
         line = ask_line(first, None if is_usual else cluster.gateway, is_only=not others)
         typer.echo(f"\nNow, in another terminal:\n  {line}\n")
         typer.echo("Ctrl-C stops everything.")
-        await supervisor.wait()
+        notes = asyncio.create_task(tell_engines(cluster.gateway, typer.echo))
+        try:
+            await supervisor.wait()
+        finally:
+            notes.cancel()
+            await asyncio.gather(notes, return_exceptions=True)

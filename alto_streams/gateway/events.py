@@ -50,10 +50,12 @@ async def event_stream(
 ) -> AsyncIterator[ServerSentEvent | bytes]:
     """The request's events after offset `after`, each once and in order, up to and including `done`.
 
-    What the client has not taken yet waits in Redis. While Redis cannot be reached, a comment line says so. Ends
+    What the client has not taken yet waits in Redis. While Redis cannot be reached, a comment line says so; of engines
+    that do not answer an event `waiting` without an id tells, once and whenever that changes. Ends
     without `done` when the request is past the horizon and has no events. `known`: of a moment ago.
     """
     store, metrics, backoff = service.store, service.metrics, Backoff()
+    notes = service.notes_for(service.recent.get(request) or (known.pipeline if known is not None else None))
     service.open_streams += 1
     metrics.streams.set(service.open_streams)
     try:
@@ -84,6 +86,8 @@ async def event_stream(
                         return
                     if not is_behind:
                         metrics.event_age_s.observe(max(0.0, time.time() - _when.decode(events[-1].data).at_ms / 1000))
+                if (note := await notes.next()) is not None:
+                    yield note
     finally:
         service.open_streams -= 1
         metrics.streams.set(service.open_streams)

@@ -39,7 +39,7 @@ class PipelineInfo:
     """A pipeline as clients see it: what its requests look like, its stages, and which of them ends a request.
 
     `levels`: of the stages whose items can be cancelled by themselves, the levels of their items' paths.
-    `shed`: whether its requests end once they cannot meet their deadlines.
+    `shed`: whether its requests end once they cannot meet their deadlines. `models`: each with the stages that call it.
     """
 
     name: str
@@ -48,6 +48,7 @@ class PipelineInfo:
     levels: Mapping[str, int] = field(default_factory=dict)
     shed: bool = False
     stages: Sequence[StageInfo] = ()
+    models: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def state(self) -> PipelineState:
@@ -72,7 +73,8 @@ class PipelineInfo:
             StageInfo(name, stage.node.kind.value, stage.show, list(stage.node.lineage))
             for name, stage in pipeline.stages.items()
         ]
-        return cls(pipeline.name, pipeline.request, pipeline.root, items, pipeline.shed, stages)
+        models = pipeline.models()
+        return cls(pipeline.name, pipeline.request, pipeline.root, items, pipeline.shed, stages, models)
 
 
 class RequestLog(Protocol):

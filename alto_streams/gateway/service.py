@@ -18,6 +18,7 @@ from alto_streams.gateway.problems import Problem, unreachable
 from alto_streams.gateway.states import RequestState, state_of
 from alto_streams.gateway.store import KnownRequest, Store
 from alto_streams.gateway.submission import Submission
+from alto_streams.gateway.waiting import EnginesAway, WaitingNotes
 from alto_streams.settings import Settings
 from alto_streams.wire.paths import parse_path
 from alto_streams.wire.records import EventKind, Request
@@ -42,6 +43,18 @@ class Service:
     metrics: Metrics
     recent: OrderedDict[str, str] = field(default_factory=OrderedDict)
     open_streams: int = 0
+    engines: EnginesAway = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.engines = EnginesAway(self.store, sorted(self._models()))
+
+    def _models(self) -> set[str]:
+        return {model for info in self.pipelines.values() for model in info.models}
+
+    def notes_for(self, pipeline: str | None) -> WaitingNotes:
+        """What a client of a request of this pipeline is told of the engines that it waits for."""
+        info = self.pipelines.get(pipeline or "")
+        return WaitingNotes(self.engines, info.models if info is not None else {})
 
     async def accept(self, asked: Submission) -> tuple[str, bool]:
         """Appends the request; returns its id, and whether its idempotency key had been used before.
@@ -208,7 +221,12 @@ class Service:
             parts[part] = {"reachable": down is None, "address": addresses[part].rsplit("@", 1)[-1]}
             if down is not None:
                 parts[part] |= {"detail": down.detail, "remedy": down.remedy}
-        return {"status": "degraded" if any(downs.values()) else "ok", "parts": parts}
+        away = await self.engines.now()
+        engines: dict[str, Any] = {model: {"reachable": model not in away} for model in sorted(self._models())}
+        for model, told in away.items():
+            engines[model] |= {"engine": told.engine, "detail": told.cause, "since_ms": told.since_ms}
+        is_well = not away and not any(downs.values())
+        return {"status": "ok" if is_well else "degraded", "parts": parts, "engines": engines}
 
 
 def check_item(info: PipelineInfo, stage: str, path: str) -> None:

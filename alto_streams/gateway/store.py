@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from alto_streams.errors import PartDown
+from alto_streams.errors import PartDown, Poison
 from alto_streams.gateway.problems import Problem
 from alto_streams.parts import redacted
 from alto_streams.settings import Settings
+from alto_streams.wire.away import STALE_MS, EngineAway
+from alto_streams.wire.codec import decoder
+from alto_streams.wire.plans import Load
 from alto_streams.wire.records import EventKind
 from alto_streams.wire.redis_keys import (
     DATA,
     KIND,
     LAST_SEEN,
+    away_key,
     entry_id,
     events_key,
     idempotency_key,
+    load_key,
     offset_of,
     recent_key,
     request_key,
@@ -40,6 +45,8 @@ CHARS_PER_READ = 262_144  # of these events, what a gateway keeps for a client t
 CONNECTIONS = 16  # a command takes a millisecond; each connection keeps its buffers
 LISTED = 100_000  # requests of a pipeline, the newest ones
 PROBE = "alto:probe"
+T = TypeVar("T")
+_away, _load = decoder(EngineAway), decoder(Load)
 REMEDY = "start it (`alto-streams up`) or point ALTO_REDIS at it"
 
 
@@ -170,6 +177,22 @@ class Store:
             )
         return None if told[-1] is None else any(each is not None for each in told[:-1])
 
+    async def engines(self, models: Sequence[str]) -> dict[str, tuple[list[EngineAway], list[str]]]:
+        """Model -> what workers tell of engines that are away, and the workers that tell of work they could take."""
+        if not models:
+            return {}
+        async with self._answering(), self._quick.pipeline(transaction=False) as calls:
+            for model in models:
+                calls.hvals(away_key(model))
+                calls.hvals(load_key(model))
+            replies = await calls.execute()
+        now_ms, found = int(time.time() * 1000), {}
+        for number, model in enumerate(models):
+            loads = _readable(_load, replies[2 * number + 1])
+            working = [load.worker for load in loads if now_ms - load.at_ms < STALE_MS]
+            found[model] = (_readable(_away, replies[2 * number]), working)
+        return found
+
     async def read(self, request: str, after: int, count: int = EVENTS_PER_READ) -> list[StoredEvent]:
         """The next events after offset `after`, at most `count`; may be empty."""
         async with self._answering():
@@ -224,6 +247,15 @@ def _client(url: str) -> Redis:
         retry=Retry(NoBackoff(), 1),
     )
     return Redis.from_pool(pool)
+
+
+def _readable(decode: Callable[[bytes], T], values: list[bytes]) -> list[T]:
+    """Those that this version can read."""
+    found = []
+    for value in values:
+        with suppress(Poison):
+            found.append(decode(value))
+    return found
 
 
 def _stored(entry: bytes, fields: dict[bytes, bytes]) -> StoredEvent:

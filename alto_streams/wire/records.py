@@ -224,6 +224,7 @@ class EventKind(StrEnum):
 
     `RETRACTED`: children from `first` on, of epochs below `epoch`, of the stream at the event's path are withdrawn,
     with everything below them of the named `stages`, and all text of that stream if it is shown as text.
+    `WAITING`: what engines the request waits for, from the gateway alone: it is not in the log and has no id.
     """
 
     ACCEPTED = "accepted"
@@ -231,6 +232,7 @@ class EventKind(StrEnum):
     ITEM = "item"
     CLOSE = "close"
     RETRACTED = "retracted"
+    WAITING = "waiting"
     DONE = "done"
 
 

@@ -8,6 +8,7 @@
     alto:recent:<pipeline>             sorted set, all scores 0; ids of accepted requests, in the order of time
     alto:idempotency:<pipeline>:<h>    string; `<request> <digest of the body> sent|pending`
     alto:egress:<pipeline>:<partition> string; the last offset of `results.<pipeline>` that is in Redis
+    alto:away:<model>                  hash; LM worker -> its `EngineAway`, while its engine does not answer
     alto:load:<model>                  hash; LM worker -> its `Load`, written by itself several times a second
 
 All of it may be lost: the streams are rebuilt from `results`, and calls are placed without loads.
@@ -64,6 +65,11 @@ def published_key(pipeline: str, partition: int) -> str:
 def load_key(model: str) -> str:
     """What the LM workers of a model hold at this moment."""
     return f"alto:load:{model}"
+
+
+def away_key(model: str) -> str:
+    """Which of a model's LM workers cannot reach their engines, and why."""
+    return f"alto:away:{model}"
 
 
 def entry_id(offset: int) -> str:

@@ -16,6 +16,7 @@ import logging
 import random
 import time
 
+from alto_streams.agents.lm.away import Trouble
 from alto_streams.agents.lm.control import ControlLog
 from alto_streams.agents.lm.needs import cannot_continue
 from alto_streams.agents.lm.reach import Reach
@@ -51,7 +52,7 @@ class LMAgent:
     ) -> None:
         self._lengths = lengths or Lengths(engine)
         self._engine, self._control, self._log = engine, control, log_
-        self._tally, self.reach = tally or Tally(), Reach(engine)
+        self._tally, self.reach, self.trouble = tally or Tally(), Reach(engine), Trouble()
         self._engine_down = True  # until it has said otherwise
         self._running: dict[_Key, tuple[int, asyncio.Task[None], float]] = {}  # with when each began, in that order
         self._made: dict[_Key, tuple[int, float]] = {}  # attempts whose runs are in the log, to their end; and when
@@ -136,6 +137,7 @@ class LMAgent:
             except EngineUnavailable as error:
                 self.waits_for = str(error)
                 self.reach.failed()
+                self.trouble.failed(error)
                 self.moves += 1  # a try that was given up is progress: what hangs gives nothing up
                 asked_s = min(getattr(error, "retry_after_s", None) or 0.0, PATIENCE_MOST_S)
                 wait_s = asked_s * random.uniform(1.0, 1.25) or backoff.next_s()
@@ -148,10 +150,12 @@ class LMAgent:
                 await self._engine.ready()
                 self._engine_down, self.waits_for = False, None
                 self.reach.reached()
+                self.trouble.over()
                 return
             except (EngineUnavailable, CallRejected) as error:  # what it refuses here is our question, and no call
                 self.waits_for = str(error)
                 self.reach.failed()
+                self.trouble.failed(error)
                 wait_s = backoff.next_s()
                 log.warning("%s; waiting %.1f s", error, wait_s)
                 await asyncio.sleep(wait_s)
@@ -178,6 +182,7 @@ class LMAgent:
             async with contextlib.aclosing(pieces):  # type: ignore[type-var]
                 async for last in pieces:
                     self.waits_for, is_taken = None, True
+                    self.trouble.over()
                     self.moves += 1
                     self._tally.heard(counted, last)
                     await run.add(last)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from alto_streams.agents.lm.agent import LMAgent
 from alto_streams.agents.lm.assignor import PlanAssignor, assign_by_plan
+from alto_streams.agents.lm.away import AwayWriter
 from alto_streams.agents.lm.control import ControlLog
 from alto_streams.agents.lm.engine_load import EngineWatch
 from alto_streams.agents.lm.needs import examples_of, until_checked
@@ -33,7 +34,8 @@ from alto_streams.worker.readiness import serve_readiness
 
 def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) -> App:
     """The LM workers of one model: in front of one engine, for all stages that use it."""
-    engine, registry = engine_for(card_of(model, config), config), CollectorRegistry()
+    card, registry = card_of(model, config), CollectorRegistry()
+    engine = engine_for(card, config)
     slots = engine.capabilities.slots
     app = new_app(
         *(topic_names.model_app(model), config),
@@ -73,15 +75,18 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
         send, session_s, away = app.sender.send, config.session_timeout_s, agent.reach
         reports = Reports(tally, send, model, worker, engine.name, slots, session_s=session_s, is_away=away.look)
         loads = LoadWriter(tally, config, model, worker, lambda: _owned_work(app), lambda: away.is_away)
+        told = AwayWriter(
+            *(agent.trouble, engine, config, model, worker), is_idle=lambda: not tally.held, asks=not card.kind.loads
+        )
         try:
             await control.start()
             examples = examples_of(stages)
             if not warm.is_set():
                 await warm_up(engine, model, examples)
                 warm.set()
-            async with telling(reports, loads, watch):
+            async with telling(reports, loads, watch, told):
                 with app.consumer.feeding(topics, pool):
-                    await until_checked(engine, model, examples)  # it may have been away until now
+                    await until_checked(engine, model, examples, agent.trouble)  # it may have been away until now
                     await asyncio.Event().wait()
         finally:
             await pool.stop()

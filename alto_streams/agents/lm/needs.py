@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from alto_streams.agents.lm.away import Trouble
 from alto_streams.define.pipeline import Pipeline
 from alto_streams.errors import CallRejected, ConfigError, EngineUnavailable
 from alto_streams.models.protocol import Capabilities, Engine
@@ -67,8 +68,11 @@ def check_needs(engine: Engine, model: str, examples: Examples) -> None:
     )
 
 
-async def until_checked(engine: Engine, model: str, examples: Examples) -> None:
-    """Return once the engine has been reached, and has what its stages need. Raises `ConfigError` as `check_needs`."""
+async def until_checked(engine: Engine, model: str, examples: Examples, trouble: Trouble | None = None) -> None:
+    """Return once the engine has been reached, and has what its stages need. Raises `ConfigError` as `check_needs`.
+
+    `trouble` is told why it does not answer meanwhile.
+    """
     backoff, told = Backoff(), ""
     while True:
         try:
@@ -77,8 +81,12 @@ async def until_checked(engine: Engine, model: str, examples: Examples) -> None:
             if str(error) != told:
                 log.warning("%s; waiting for it", error)
             told = str(error)
+            if trouble is not None:
+                trouble.failed(error)
             await asyncio.sleep(backoff.next_s())
         else:
+            if trouble is not None:
+                trouble.over()
             return check_needs(engine, model, examples)
 
 
