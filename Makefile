@@ -2,7 +2,7 @@ PY := .venv/bin/python
 UV := .venv/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-vllm lint format chaos chaos-quick rebalances soak-properties soak-simulation bench-quick bench clean
+.PHONY: help setup demo up test test-vllm try-install lint format chaos chaos-quick rebalances soak-properties soak-simulation bench-quick bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: setup ## everything: lint, types, import contracts, all tests
 
 test-vllm: setup ## the suite of engines against real vLLM on this CPU; it installs itself into .cache/vllm, once
 	@$(PY) tools/vllm.py test
+
+try-install: ## install the wheel into an empty environment and run its demo there; minutes, most of it downloads
+	@python3 tools/try_install.py
 
 lint: setup ## style, types and import contracts only
 	@$(PY) tools/check.py lint

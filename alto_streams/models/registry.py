@@ -117,7 +117,7 @@ def _vllm(card: Card, rest: str, config: Settings) -> Engine:
     model, _, query = rest.partition("?")
     if importlib.util.find_spec("vllm") is None:
         raise ConfigError(
-            f"{card.where}: {card.engine!r} needs vLLM where the worker runs: pip install 'alto-streams[vllm]' "
+            f"{card.where}: {card.engine!r} needs vLLM where the worker runs: pip install vllm "
             "(docs/engines.md says how on a CPU); or name a server elsewhere: openai:http://host:port/v1#model-name"
         )
     if model.startswith(("/", ".")) and not Path(model).is_dir():

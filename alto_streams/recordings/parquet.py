@@ -105,6 +105,6 @@ def _modules(path: Path) -> tuple[ModuleType, ModuleType]:
         import pyarrow.parquet
     except ImportError:
         raise ConfigError(
-            f"{path}: Parquet needs pyarrow; install it with `pip install 'alto-streams[parquet]'`, or take .jsonl.gz"
+            f"{path}: Parquet needs pyarrow; install it with `pip install pyarrow`, or take .jsonl.gz"
         ) from None
     return pyarrow, pyarrow.parquet
