@@ -34,8 +34,7 @@ from alto_streams.worker.readiness import serve_readiness
 
 def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) -> App:
     """The LM workers of one model: in front of one engine, for all stages that use it."""
-    card, registry = card_of(model, config), CollectorRegistry()
-    engine = engine_for(card, config)
+    engine, registry = engine_for(card_of(model, config), config), CollectorRegistry()
     slots = engine.capabilities.slots
     app = new_app(
         *(topic_names.model_app(model), config),
@@ -75,9 +74,7 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
         send, session_s, away = app.sender.send, config.session_timeout_s, agent.reach
         reports = Reports(tally, send, model, worker, engine.name, slots, session_s=session_s, is_away=away.look)
         loads = LoadWriter(tally, config, model, worker, lambda: _owned_work(app), lambda: away.is_away)
-        told = AwayWriter(
-            *(agent.trouble, engine, config, model, worker), is_idle=lambda: not tally.held, asks=not card.kind.loads
-        )
+        told = AwayWriter(agent.trouble, engine, config, model, worker, lambda: not tally.held)
         try:
             await control.start()
             examples = examples_of(stages)

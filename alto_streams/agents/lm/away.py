@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from alto_streams.agents.lm.reach import ASK_S
 from alto_streams.agents.scheduler.load_records import WITHIN_S, load_client, now_ms
 from alto_streams.errors import CallRejected, EngineUnavailable
+from alto_streams.models.cards import card_of
 from alto_streams.models.protocol import Engine
 from alto_streams.settings import Settings
 from alto_streams.wire.away import EngineAway
@@ -48,7 +49,7 @@ class Trouble:
 class AwayWriter:
     """Keeps in Redis that the engine is away, for as long as it is. While it `is_idle` it is asked itself.
 
-    `asks`: whether it may be asked at any time; not so an engine in this process, which has nobody to lose.
+    An engine in this process is not asked: it has nobody to lose, and would load its weights.
     """
 
     def __init__(
@@ -58,12 +59,10 @@ class AwayWriter:
         settings: Settings,
         model: str,
         worker: str,
-        *,
         is_idle: Callable[[], bool],
-        asks: bool,
     ) -> None:
         self._trouble, self._engine, self._worker = trouble, engine, worker
-        self._is_idle, self._asks = is_idle, asks
+        self._is_idle, self._asks = is_idle, not card_of(model, settings).kind.loads
         self._key, self._redis = away_key(model), load_client(settings)
         self._task: asyncio.Task[None] | None = None
         self._is_told = False
