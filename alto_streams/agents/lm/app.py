@@ -51,9 +51,8 @@ def model_app(config: Settings, model: str, stages: list[tuple[Pipeline, str]]) 
     control = ControlLog.of(config, sorted({pipeline.name for pipeline, _ in stages}))
     roots = {pipeline.name: pipeline.root for pipeline, _ in stages}
     warm, tally, letters, worker = asyncio.Event(), Tally(), LetterCounts(registry), str(app.conf.canonical_url)
-    watch = EngineWatch(engine, tally)
+    watch, owned_ms = EngineWatch(engine, tally), dict[tuple[str, int], int]()
     _show(engine, watch, registry)
-    owned_ms: dict[tuple[str, int], int] = {}
     shed = Gauge("alto_calls_shed", "Calls that came too late for their requests' deadlines", registry=registry)
 
     async def assigned(_: Any, now_owned: set[tuple[str, int]], **__: Any) -> None:
