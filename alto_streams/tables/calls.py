@@ -162,6 +162,17 @@ class Calls:
             return Raw(b"null"), what
         return child.value, None
 
+    def known(self, turn: Turn) -> Raw:
+        """What the last stage makes of what has come by now, for a request that ends without all of it; else null.
+
+        Its function may have been written for a whole request, so what it raises here is no failure of its own.
+        """
+        try:
+            (child,) = self._items.children(self._kind.attempt(turn, "") or [])
+        except FAULTS:
+            return Raw(b"null")
+        return child.value
+
     def has_enough(self, turn: Turn) -> bool:
         """Whether the gather over the whole request may end now, by what is final."""
         if self._stage.enough is None:

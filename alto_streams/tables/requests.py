@@ -37,7 +37,7 @@ class Requests:
         if turn.at.at_ms < due_ms:
             turn.asked.append(Arm("", DEADLINE, 0, due_ms))
             return False
-        self.end(turn, Status.FAILED, OVERDUE, Cause.DEADLINE)
+        self.end(turn, Status.FAILED, OVERDUE, Cause.DEADLINE, self._calls.known(turn))
         return True
 
     def end(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from alto_streams.define.pipeline import Gather, Pipeline, Record
 from alto_streams.errors import Poison
 from alto_streams.tables.rows import encode_row
 from alto_streams.wire.records import (
@@ -12,6 +13,7 @@ from alto_streams.wire.records import (
     Cancelled,
     Child,
     Close,
+    Context,
     Ended,
     EventKind,
     Forget,
@@ -49,6 +51,29 @@ def answer() -> Home:
     home = Home(pipeline, "answer")
     home.tell(request(Question("why?")))
     return home
+
+
+class Word(Record):
+    text: str
+
+
+def strict() -> Pipeline:
+    """Its last stage takes the first of the words, and raises where there is none."""
+    made = Pipeline("factcheck", request=Question)
+
+    @made.map()
+    async def words(question: Question) -> list[Word]:
+        return [Word(question.prompt)]
+
+    @made.gather
+    def first(words: Gather[Word]) -> First:
+        return First(next(iter(words)).text)
+
+    return made
+
+
+class First(Record):
+    text: str
 
 
 class TestFailures:
@@ -161,6 +186,26 @@ class TestRequest:
         assert msgspec.json.decode(events(out)[0].body)["cause"] == "deadline exceeded"
         assert sent(out, "control.") == [Cancelled(REQUEST_ID, "")]
         assert report.tell(early) == []
+
+    def test_a_deadline_carries_what_was_known_by_then(self) -> None:
+        report = Home(pipeline, "report")
+        (armed,) = arms(report.tell(request(Question("why?"), deadline_ms=9_000)))
+        told = [items("answer", "", close=Close(2)), items("claims", "0", Claim("c"), close=Close(1))]
+        for each in [*told, items("verdict", "0/0", Verdict("True"), close=Close(1))]:
+            report.tell(msgspec.structs.replace(each, context=Context(deadline_ms=9_000)))
+        report.now_ms = 9_000
+        body = msgspec.json.decode(events(report.tell(Timer(REQUEST_ID, "", armed.attempt, armed.mark)))[0].body)
+        assert (body["status"], body["cause"]) == ("failed", "deadline exceeded")
+        assert body["result"] == {"claims": {"0/0": "c"}, "verdicts": {"0/0/0": "True"}, "failures": {}}
+
+    def test_a_last_stage_that_needs_all_of_it_leaves_the_result_of_a_deadline_empty(self) -> None:
+        home = Home(strict(), "first")
+        (armed,) = arms(home.tell(request(Question("q"), deadline_ms=9_000)))
+        home.now_ms = 9_000
+        out = home.tell(Timer(REQUEST_ID, "", armed.attempt, armed.mark))
+        body = msgspec.json.decode(events(out)[0].body)
+        assert (body["status"], body["result"]) == ("failed", None)
+        assert sent(out, "dead-letters.") == []
 
     def test_one_that_comes_after_its_deadline_ends_as_it_begins(self) -> None:
         report = Home(pipeline, "report")

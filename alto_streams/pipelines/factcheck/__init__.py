@@ -147,5 +147,5 @@ def _checked(path: str, claim: str, verdicts: Gather[Verdict]) -> Checked:
         return Checked(claim, judged.verdict, judged.confidence, "ok", None, judged.evidence)
     cause = next((cause for at, cause in verdicts.failures.items() if at == path or at.startswith(path + "/")), None)
     if cause is None and not verdicts.complete:
-        return Checked(claim, None, None, "cancelled", "not judged: another claim is false", [])
+        return Checked(claim, None, None, "cancelled", "not judged before the request ended", [])
     return Checked(claim, None, None, "failed", cause or "no verdict", [])
