@@ -45,7 +45,7 @@ class CallKind:
 
         Raises whatever the author's function raises.
         """
-        raise NotImplementedError
+        raise TypeError(f"nothing says how the attempts of a {self._stage.node.kind} are made")
 
     def read(self, turn: Turn, chunk: Chunk) -> list[Any]:
         """The items that a chunk of the followed run ends. Raises whatever the author's function raises."""
