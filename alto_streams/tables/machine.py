@@ -39,7 +39,6 @@ from alto_streams.wire.records import (
 )
 
 _MAY_CHANGE_NOTHING = (Start, Chunk, Timer)
-_NOTED = {Act.IGNORE: Did.IGNORED, Act.ABORT: Did.REPLIED, Act.ACCEPT: Did.ACCEPTED}
 MAX_CANCELLED = 1_000  # items of one request, one by one: a client may ask for any number
 
 
@@ -210,9 +209,16 @@ class StageMachine:
     @staticmethod
     def _noted(turn: Turn, path: str, ruling: Ruling) -> None:
         """What follows from the others is noted where it is done."""
-        if (did := _NOTED.get(ruling.act)) is not None:
-            call = turn.row.calls.get(path)
-            turn.decide(did, path, 0 if call is None else call.attempt, why=ruling.why)
+        if (act := ruling.act) is Act.ACCEPT:
+            did = Did.ACCEPTED
+        elif act is Act.IGNORE:
+            did = Did.IGNORED
+        elif act is Act.ABORT:
+            did = Did.REPLIED
+        else:
+            return
+        call = turn.row.calls.get(path)
+        turn.decide(did, path, 0 if call is None else call.attempt, None, ruling.why)
 
     def _withdraw(self, turn: Turn, cuts: list[Cut]) -> None:
         news = [cut for cut in cuts if self._dead.learn(turn.row, cut)]
