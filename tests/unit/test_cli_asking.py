@@ -49,7 +49,9 @@ class Recorded(Client):
         self.most = max(self.most, self.under_way)
         return str(input["prompt"])
 
-    async def events(self, request: str, last_event_id: int | None = None) -> AsyncIterator[ClientEvent]:
+    async def events(
+        self, request: str, last_event_id: int | None = None, *, waiting: bool = False
+    ) -> AsyncIterator[ClientEvent]:
         yield TEXT
         await asyncio.sleep(0)
         if "hangs" in request:
