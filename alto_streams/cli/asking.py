@@ -50,9 +50,11 @@ async def follow(
     try:
         if screen is not None:
             screen.begin(request, f"to end it: {cancel} {request}" if cancel else "")
-        async for event in client.events(request, waiting=True):
+        # Whoever sends many at once, and shows none, is not told once for each.
+        told = client.events(request) if screen is None else client.events(request, waiting=True)
+        async for event in told:
             at_s = time.monotonic() - began
-            if event.kind is EventKind.WAITING:
+            if event.kind is EventKind.WAITING and screen is not None:
                 _say_waiting(event, screen, transcript, at_s)
                 continue
             transcript.hear(event, at_s)
@@ -63,7 +65,7 @@ async def follow(
         raise
 
 
-def _say_waiting(event: ClientEvent, screen: Screen | None, transcript: Transcript, at_s: float) -> None:
+def _say_waiting(event: ClientEvent, screen: Screen, transcript: Transcript, at_s: float) -> None:
     """On standard error, so that the request's own lines stay what they are; among the events where those are shown."""
     if isinstance(screen, JsonScreen):
         return screen.show(event, transcript, at_s)
