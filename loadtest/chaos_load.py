@@ -16,7 +16,7 @@ from alto_streams.client import Client, ClientEvent
 from alto_streams.errors import EventsLost, PartDown, ProblemError
 from alto_streams.parts import Backoff
 
-GIVE_UP_S = 60.0  # without any gateway
+GIVE_UP_S = 300.0  # without any gateway: on a machine short of processors the client itself may not get to connect
 ENDED_S = 600.0  # past it a request is lost: far more than any recovery takes, also on a machine with other work
 
 Row = dict[str, Any]
