@@ -126,3 +126,16 @@ def test_parts_are_cut_alike_wherever_a_run_begins() -> None:
 
 def test_every_kind_of_engine_is_built() -> None:
     assert BUILDERS.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize("most", [30, 40, 48, 60])
+def test_a_run_that_goes_on_from_within_a_token_is_cut_where_an_undisturbed_one_is(most: int) -> None:
+    """A line may end within a token, which its first run has spent: a query was cut elsewhere, and found other text."""
+    line = "The blue color that we see is simply a result of the way light"
+    text = f"{line}\n{line} interacts with the skin and the tissues beneath it The\n"
+    whole, ended = script_parts(text, ask(max_tokens=most), "", "queries")
+    for end in range(1, len("".join(whole)) + 1):
+        spent = next(number for number in range(1, len(whole) + 1) if len("".join(whole[:number])) >= end)
+        rest, then = script_parts(text, ask(max_tokens=most - spent), text[:end], "queries")
+        if spent < most:
+            assert (text[:end] + "".join(rest), then) == ("".join(whole), ended)
