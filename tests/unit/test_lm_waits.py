@@ -12,8 +12,9 @@ import pytest
 from alto_streams.agents.lm import agent as lm
 from alto_streams.agents.lm.agent import LMAgent
 from alto_streams.agents.lm.control import ControlLog
-from alto_streams.errors import CallRejected, EngineUnavailable
+from alto_streams.errors import CallRejected, EngineOverloaded, EngineUnavailable
 from alto_streams.models.protocol import Piece
+from alto_streams.parts import Backoff
 from alto_streams.wire.records import Chunk
 from tests.unit.test_lm_agent import WORK, Engine, Log
 
@@ -51,6 +52,32 @@ async def test_nothing_is_waited_for_once_nothing_runs() -> None:
     assert agent.waits_for is not None
     next(iter(agent._running.values()))[1].cancel()
     await task
+    assert agent.waits_for is None
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+async def test_an_engine_that_died_is_asked_for_often_until_it_is_back(
+    is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is started again within seconds: a wait that had doubled to five seconds came on top of that."""
+    now_s, waits = [0.0], list[float]()
+
+    async def waiting(seconds: float) -> None:
+        waits.append(seconds)
+        now_s[0] += seconds
+
+    class Restarted(Engine):
+        async def ready(self) -> None:
+            if now_s[0] < 60.0:
+                raise EngineOverloaded("it loads", retry_after_s=3.0) if is_told else EngineUnavailable("it is away")
+
+    monkeypatch.setattr(lm.time, "monotonic", lambda: now_s[0])
+    agent = agent_for(Restarted(), Log())
+    monkeypatch.setattr(lm.asyncio, "sleep", waiting)
+    await agent._engine_ready(Backoff())
+    early = [wait for at, wait in zip(itertools.accumulate(waits), waits, strict=True) if at < lm.BACK_SOON_S]
+    assert (max(early) <= lm.SOON_S) is not is_told, "one that says when is believed"
+    assert max(waits) > 3.0, "one that stays away is left alone"
     assert agent.waits_for is None
 
 

@@ -32,6 +32,7 @@ from alto_streams.wire.records import ControlRecord, End, Status, Work
 
 log = logging.getLogger(__name__)
 
+BACK_SOON_S, SOON_S = 15.0, 0.3  # how long an engine that died is asked for often, and how often
 PATIENCE_MOST_S = 60.0  # however long an overloaded engine asks to be left alone
 MADE_MOST = 10_000  # items that are known to have been made, should they be delivered again
 COMMITTED_S = 10.0  # by then what is acknowledged is committed: a commit a second, and a broker's pause
@@ -145,6 +146,7 @@ class LMAgent:
                 await asyncio.sleep(wait_s)
 
     async def _engine_ready(self, backoff: Backoff) -> None:
+        began_s = time.monotonic()
         while True:
             try:
                 await self._engine.ready()
@@ -157,6 +159,11 @@ class LMAgent:
                 self.reach.failed()
                 self.trouble.failed(error)
                 wait_s = backoff.next_s()
+                is_patient = getattr(error, "retry_after_s", None) is not None
+                if (
+                    not is_patient and time.monotonic() - began_s < BACK_SOON_S
+                ):  # its supervisor starts it again at this moment
+                    wait_s = min(wait_s, SOON_S)
                 log.warning("%s; waiting %.1f s", error, wait_s)
                 await asyncio.sleep(wait_s)
 
