@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     session_timeout_s: float = Field(default=10.0, gt=0)
     heartbeat_s: float = Field(default=1.0, gt=0)
     replication: int = Field(default=1, ge=1)
+    producer_ids: bool = True  # no: the broker hands out none (the embedded one), so nobody asks it
     group_instance_id: str | None = None  # static membership: unique per worker of an app
 
     # where calls go (docs/scheduling.md): a policy's name, and how many prompt classes' prefixes an engine keeps

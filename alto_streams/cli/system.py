@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TextIO
 
 from alto_streams.define.loading import load_pipelines
-from alto_streams.errors import PortInUse
+from alto_streams.errors import ConfigError, PortInUse
+from alto_streams.local import kafka
 from alto_streams.local.cluster import Cluster, local_cluster
 from alto_streams.local.probing import probe
 from alto_streams.local.supervisor import State, Supervisor
 from alto_streams.log.wanted_topics import topics_of
+from alto_streams.parts import redacted
 from alto_streams.settings import Settings
 from alto_streams.worker.tcp_ports import check_free, free_ports
 
@@ -32,17 +34,25 @@ def prepared(
     create: bool = True,
     var: Path | None = None,
     redo: bool = False,
+    durable: bool = False,
 ) -> Cluster:
     """The parts to start. Broker and Redis are started here unless ALTO_BROKER, ALTO_REDIS say where they are.
 
     `target`: the engine of every model, as in ALTO_MODELS. `gguf`: the local engine's weights. `private`: on free
     ports, so that it runs beside another. `create`: make the topics that are missing. `var`: instead of ALTO_VAR.
-    `redo`: broken calls begin anew also where an engine that is away now might be able to continue them.
+    `redo`: broken calls begin anew also where an engine that is away now might be able to continue them. `durable`: the
+    broker that is started here is Apache Kafka.
 
     The servers of models are asked what they can do; whoever is away, or cannot continue, is told on standard error.
     """
     given = config.model_fields_set
     own_broker, own_redis = "broker" not in given, "redis" not in given
+    if durable and not own_broker:
+        raise ConfigError(
+            f"--kafka: ALTO_BROKER names a broker already ({redacted(config.broker)}); leave one of them out"
+        )
+    if durable and not kafka.is_fetched():
+        print("note: Maven fetches Apache Kafka's jars, once ...", file=sys.stderr, flush=True)
     pipelines = load_pipelines(config.pipelines)
     changes: dict[str, object] = {"host": HOST}
     if own_broker:
@@ -72,6 +82,7 @@ def prepared(
         own_redis=own_redis,
         workers=workers,
         create=create,
+        durable=durable,
     )
 
 

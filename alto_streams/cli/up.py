@@ -37,6 +37,12 @@ def up(
             help="Begin broken calls anew, as is done for engines that cannot continue, of absent engines too.",
         ),
     ] = False,
+    kafka: Annotated[
+        bool,
+        typer.Option(
+            "--kafka", help="Keep the log: run Apache Kafka (Java 17, its jars by Maven) with its data in var."
+        ),
+    ] = False,
     *,
     brought: Brought,
 ) -> None:
@@ -53,7 +59,9 @@ def up(
     refuse_used(config.var)
     # Before anything is started: the gateway is the last of the parts.
     check_free("The gateway", "127.0.0.1", port or config.gateway_port, "--port (or ALTO_GATEWAY_PORT)")
-    cluster = prepared(config, target=target, gguf=gguf, workers=workers, port=port, create=create, redo=redo)
+    cluster = prepared(
+        config, target=target, gguf=gguf, workers=workers, port=port, create=create, redo=redo, durable=kafka
+    )
     asyncio.run(_up(cluster))
 
 
@@ -75,6 +83,7 @@ async def _serve(cluster: Cluster) -> None:
     from alto_streams.cli.engine_notes import tell_engines
     from alto_streams.cli.example import ask_line
     from alto_streams.cli.system import running
+    from alto_streams.local.footprint import telling_use
     from alto_streams.parts import redacted
 
     config, is_usual = cluster.settings, cluster.gateway == "http://127.0.0.1:8600"
@@ -84,6 +93,7 @@ async def _serve(cluster: Cluster) -> None:
         typer.echo(f"gateway  {cluster.gateway}  (API description: {cluster.gateway}/docs)")
         typer.echo(f"broker   {redacted(config.broker)}")
         typer.echo(f"redis    {redacted(config.redis)}")
+        typer.echo(f"keeps    {cluster.keeps}")
         typer.echo(f"logs     {(config.var / 'logs').resolve()}")
         first, *others = cluster.pipelines.values()
         line = ask_line(first, None if is_usual else cluster.gateway, is_only=not others)
@@ -91,7 +101,8 @@ async def _serve(cluster: Cluster) -> None:
         typer.echo("Ctrl-C stops everything.")
         notes = asyncio.create_task(tell_engines(cluster.gateway, typer.echo))
         try:
-            await supervisor.wait()
+            async with telling_use(typer.echo):
+                await supervisor.wait()
         finally:
             notes.cancel()
             await asyncio.gather(notes, return_exceptions=True)

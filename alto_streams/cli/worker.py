@@ -96,7 +96,9 @@ def _chosen(name: str | None, known: dict[str, Pipeline]) -> Pipeline:
 def _faust_worker(options: list[str]) -> None:
     import click
     from faust.cli.faust import cli
+    from faust.cli.worker import worker as faust_worker
 
+    faust_worker.on_worker_created = lambda *_: None  # a banner of boxes and colours is nothing for a log
     try:
         # Faust's own level, WARN, has it draw a spinner for each record, whose level it takes from ours (`log_config`).
         told = ["-A", "alto_streams.app", "worker", "--loglevel", "info", *options]

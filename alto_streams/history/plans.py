@@ -74,6 +74,8 @@ async def _each(consumer: LogConsumer, topic: str, take: Callable[[bytes], None]
     async with aclosing(records_of(consumer, starts)) as batches:
         async for records in batches:
             for raw in records:
+                if raw.timestamp < (since_ms or 0):  # see `starts_since`
+                    continue
                 try:
                     take(raw.value or b"")
                 except Poison:  # those who need it say so in their logs

@@ -55,11 +55,15 @@ async def places(consumer: LogConsumer, topic: str) -> list[TopicPartition]:
 async def starts_since(
     consumer: LogConsumer, partitions: Sequence[TopicPartition], at_ms: int
 ) -> dict[TopicPartition, int]:
-    """Of each partition that has records since then, the offset of the first one that it still keeps."""
+    """Of each partition that has records since then, the offset of the first one that it still keeps.
+
+    The embedded broker goes by when records arrived, and of a batch answers the first: what is older may come along,
+    and is for the caller to leave out. For a time after all of them it answers no time.
+    """
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, max(0, at_ms)))
     firsts = await consumer.beginning_offsets(partitions)
     # Some brokers answer with an offset from before the beginning.
-    return {place: max(at.offset, firsts[place]) for place, at in found.items() if at is not None}
+    return {place: max(at.offset, firsts[place]) for place, at in found.items() if at is not None and at.timestamp >= 0}
 
 
 async def records_of(consumer: LogConsumer, starts: dict[TopicPartition, int]) -> AsyncGenerator[Any, None]:

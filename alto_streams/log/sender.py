@@ -59,7 +59,15 @@ class Sender:
     one request in flight per node, so order holds, but a retry may append a record twice.
     """
 
-    def __init__(self, new_producer: Callable[[bool], AIOKafkaProducer], address: str, fence: Fence) -> None:
+    def __init__(
+        self,
+        new_producer: Callable[[bool], AIOKafkaProducer],
+        address: str,
+        fence: Fence,
+        *,
+        idempotent: bool = True,
+    ) -> None:
+        """`idempotent`: whether producer ids are asked for."""
         self._new_producer = new_producer
         self._address = address
         self._fence = fence
@@ -68,7 +76,7 @@ class Sender:
         self._rebuilding: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._stopped = False
-        self._idempotent = True
+        self._idempotent = idempotent
         self._identity: tuple[int, int] | None = (
             None  # producer id and epoch of the producer in use, or of the last one
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, TopicAlreadyExistsError, for_code
 
 from alto_streams.errors import PartDown, TopicsError
 from alto_streams.log.broker_errors import is_readable, told
@@ -20,6 +20,7 @@ from alto_streams.parts import bootstrap_servers, redacted
 REQUEST_S = 30.0
 VISIBLE_S = 30.0
 PAUSE_S = 0.05
+GROUPS_ASKED = 16  # enough to meet each of the few partitions that keep groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,25 @@ async def insist(broker: str, specs: Sequence[TopicSpec]) -> None:
             f"broker {redacted(broker)}: {len(missing)} of {len(specs)} topics are missing, and --no-create forbids to "
             f"create them; run `alto-streams topics apply`, or leave --no-create out:{names}"
         )
+
+
+async def await_groups(broker: str) -> None:
+    """Returns once a new broker has somebody to keep consumer groups: it makes their topic when first asked for one.
+
+    Raises:
+        PartDown: it does not get there, or does not answer.
+    """
+    async with _admin(broker) as admin:
+        deadline = time.monotonic() + VISIBLE_S
+        for number in range(GROUPS_ASKED):
+            while True:
+                try:
+                    await admin.find_coordinator(f"alto.{number}")
+                    break
+                except GroupCoordinatorNotAvailableError:
+                    if time.monotonic() > deadline:
+                        raise
+                await asyncio.sleep(PAUSE_S)
 
 
 def _refuse_recount(broker: str, specs: Sequence[TopicSpec], found: dict[str, FoundTopic]) -> None:

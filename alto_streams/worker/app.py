@@ -55,7 +55,7 @@ class App(faust.App):  # type: ignore[misc]
     logger = logging.getLogger("faust.app")
 
     def __init__(self, app_id: str, config: Settings, **options: Any) -> None:
-        self.fetch_max_wait_ms = config.fetch_max_wait_ms
+        self.fetch_max_wait_ms, self.producer_ids = config.fetch_max_wait_ms, config.producer_ids
         self.fence = Fence(app_id, config.session_timeout_s)
         self._holding: dict[str, tuple[Callable[[int], int | None], Callable[[], Awaitable[None]]]] = {}
         self.fed: set[str] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -13,6 +14,8 @@ from aiokafka.structs import TopicPartition
 from alto_streams.errors import PartDown
 from alto_streams.log.consumer import LogConsumer
 from alto_streams.parts import bootstrap_servers, redacted
+
+log = logging.getLogger(__name__)
 
 ANSWER_S = 10.0
 
@@ -26,6 +29,7 @@ class BrokerOffsets:
     def __init__(self, broker: str, group: str) -> None:
         self._broker, self._group = broker, group
         self._consumer: LogConsumer | None = None
+        self._past: set[TopicPartition] = set()
 
     async def lags(
         self, partitions: Collection[TopicPartition], position: Callable[[Any], int | None] = lambda tp: None
@@ -52,7 +56,20 @@ class BrokerOffsets:
             await self.close()
             detail = f"it does not tell how far behind {self._group} is ({type(error).__name__})"
             raise PartDown("the broker", redacted(self._broker), detail, "start it, or see its log") from error
-        return {tp: max(0, ends[tp] - max(starts[tp], position(tp) or 0)) for tp in tps}
+        done = {tp: max(starts[tp], position(tp) or 0) for tp in tps}
+        self._tell_made_anew({tp: (done[tp], ends[tp]) for tp in tps if done[tp] > ends[tp]})
+        return {tp: max(0, ends[tp] - done[tp]) for tp in tps}
+
+    def _tell_made_anew(self, past: dict[TopicPartition, tuple[int, int]]) -> None:
+        """Of a topic that was deleted and made anew Apache Kafka says "out of range"; the embedded broker is silent."""
+        for place in past.keys() - self._past:
+            done, end = past[place]
+            log.warning(
+                "%s: group %s has read %s-%d up to %d, and it ends at %d: the topic was made anew, and what is before"
+                " that offset is not read; start the workers anew",
+                *(redacted(self._broker), self._group, place.topic, place.partition, done, end),
+            )
+        self._past = set(past)
 
     async def close(self) -> None:
         """Closes the connection; the next question opens another."""

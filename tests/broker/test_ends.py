@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from alto_streams.agents.scheduler import plan_feed
 from alto_streams.agents.scheduler.plan_feed import PlanFeed
+from alto_streams.history.stretches import places, reading, records_of, starts_since
 from alto_streams.log.consumer import LogConsumer
 from alto_streams.log.tail import LogReader, consumers
 from alto_streams.parts import bootstrap_servers
@@ -146,3 +148,47 @@ async def test_rows_of_the_last_batch_are_recovered(broker: Server, tmp_path: Pa
     async with running(second):
         await until(lambda: again.active == {0}, "active")
         assert [name for name in names if again.get(0, name) is None] == []
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+async def test_a_search_for_a_time_leaves_nothing_out(broker: Server, tmp_path: Path, when: str) -> None:
+    """What the embedded broker answers goes by arrival, so it may begin too early, and never too late."""
+    topic = unique("times")
+    await create_topics(broker.url, 1, topic)
+    marks = [int(time.time() * 1000) - 60_000]
+    for _ in range(2):
+        await one_batch(broker, topic, 5)
+        await until(lambda: time.time() * 1000 > marks[-1] + 60_000 * (len(marks) == 1) + 50, "time passes")
+        marks.append(int(time.time() * 1000) + 10)
+        await until(lambda: time.time() * 1000 > marks[-1] + 10, "time passes")
+    at_ms = {"before": marks[0], "between": marks[1], "after": marks[2] + 60_000}[when]
+    wanted = {"before": range(10), "between": range(5, 10), "after": range(0)}[when]
+    async with reading(settings_for(broker.url, tmp_path), "it was read") as consumer:
+        starts = await starts_since(consumer, await places(consumer, topic), at_ms)
+        found = [raw async for records in records_of(consumer, starts) for raw in records]
+    assert [raw.offset for raw in found if raw.timestamp >= at_ms] == list(wanted)
+    assert (when == "after") == (not found)
+
+
+async def test_a_topic_made_anew_is_told(tansu: Server, caplog: pytest.LogCaptureFixture) -> None:
+    topic, group = unique("anew"), unique("group")
+    await create_topics(tansu.url, 1, topic)
+    place = TopicPartition(topic, 0)
+    await one_batch(tansu, topic, 9)
+    admin, offsets = (
+        AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers(tansu.url)),
+        BrokerOffsets(tansu.url, group),
+    )
+    await admin.start()
+    try:
+        assert await offsets.lags([place], lambda tp: 9) == {place: 0}
+        assert "made anew" not in caplog.text
+        await admin.delete_topics([topic])
+        await create_topics(tansu.url, 1, topic)
+        await one_batch(tansu, topic, 2)
+        for _ in range(2):
+            await offsets.lags([place], lambda tp: 9)
+        assert caplog.text.count(f"has read {topic}-0 up to 9, and it ends at 2: the topic was made anew") == 1
+    finally:
+        await offsets.close()
+        await admin.close()

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from alto_streams.errors import Fenced, PartDown, Retryable
+from alto_streams.local import kafka as node
 from alto_streams.log.fence import Fence
 from alto_streams.log.ingress import Ingress
 from alto_streams.log.sender import LAST_EPOCH, Sender, _successor
@@ -22,7 +23,7 @@ from alto_streams.parts import bootstrap_servers
 from alto_streams.settings import Settings
 from alto_streams.wire.records import Raw, Request, decoder
 from alto_streams.wire.request_ids import new_request_id
-from tests.broker.brokers import HOST, Kafka, Server, paused
+from tests.broker.brokers import HOST, Server, paused
 from tests.broker.faust_apps import create_topics, unique, until
 from tests.broker.test_ends import asking
 from tests.broker.test_transport_rows import log_of
@@ -59,9 +60,8 @@ async def throttled(kafka: Server) -> AsyncIterator[None]:
 
 
 def _quota(kafka: Server, change: str) -> None:
-    assert isinstance(kafka, Kafka)
     at = ["--bootstrap-server", f"{HOST}:{kafka.port}", "--alter", "--entity-type", "clients", "--entity-default"]
-    command = [*kafka._java("-Xmx128m"), "kafka.admin.ConfigCommand", *at, change]
+    command = node.tool("kafka.admin.ConfigCommand", *at, change)
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
 
