@@ -47,12 +47,7 @@ def prepared(
     """
     given = config.model_fields_set
     own_broker, own_redis = "broker" not in given, "redis" not in given
-    if durable and not own_broker:
-        raise ConfigError(
-            f"--kafka: ALTO_BROKER names a broker already ({redacted(config.broker)}); leave one of them out"
-        )
-    if durable and not kafka.is_fetched():
-        print("note: Maven fetches Apache Kafka's jars, once ...", file=sys.stderr, flush=True)
+    _check_durable(config, durable, own_broker)
     pipelines = load_pipelines(config.pipelines)
     changes: dict[str, object] = {"host": HOST}
     if own_broker:
@@ -84,6 +79,15 @@ def prepared(
         create=create,
         durable=durable,
     )
+
+
+def _check_durable(config: Settings, durable: bool, own_broker: bool) -> None:
+    if durable and not own_broker:
+        raise ConfigError(
+            f"--kafka: ALTO_BROKER names a broker already ({redacted(config.broker)}); leave one of them out"
+        )
+    if durable and not kafka.is_fetched():
+        print("note: Maven fetches Apache Kafka's jars, once ...", file=sys.stderr, flush=True)
 
 
 @asynccontextmanager

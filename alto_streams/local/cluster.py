@@ -31,7 +31,8 @@ HOST = "127.0.0.1"
 GATEWAY = "gateway"
 # The embedded broker makes a group wait for half a session when it forms. It wakes no long poll, so the wait is added
 # to every hop; and a poll costs it CPU for each partition, which the engine wants: so short waits and few partitions.
-TANSU_SESSION_S, TANSU_HEARTBEAT_S, TANSU_FETCH_MS, TANSU_PARTITIONS = 2.0, 0.5, 15, 2
+TANSU_SETTINGS = {"session_timeout_s": 2.0, "heartbeat_s": 0.5, "fetch_max_wait_ms": 15, "producer_ids": False}
+TANSU_PARTITIONS = 2
 WRITTEN = "# `alto-streams up` writes this at each start, for its workers. For topics of your own: ALTO_TOPICS_FILE.\n"
 
 
@@ -106,12 +107,7 @@ def local_cluster(
         parts.append(servers.kafka_node(config.broker, config.var) if durable else servers.tansu(config.broker))
         changes["topics_file"] = (config.var / "topics.yaml").absolute()
     if is_embedded:
-        changes |= {
-            "session_timeout_s": TANSU_SESSION_S,
-            "heartbeat_s": TANSU_HEARTBEAT_S,
-            "fetch_max_wait_ms": TANSU_FETCH_MS,
-            "producer_ids": False,
-        }
+        changes |= TANSU_SETTINGS
         topics = topics.shrunk(TANSU_PARTITIONS)
     if own_redis:
         parts.append(servers.valkey(config.redis))

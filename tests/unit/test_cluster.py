@@ -92,7 +92,7 @@ def test_servers_that_run_already_are_used() -> None:
 
 
 def test_the_embedded_broker_takes_one_worker_a_stage() -> None:
-    with pytest.raises(ConfigError, match="takes one; set ALTO_BROKER"):
+    with pytest.raises(ConfigError, match="takes one; add --kafka, or set ALTO_BROKER"):
         cluster(config(), workers=2)
 
 
