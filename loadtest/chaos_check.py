@@ -88,9 +88,10 @@ class Checker:
     def _items(self, row: Row, events: Sequence[ClientEvent], where: str, tally: Tally) -> None:
         items = [event for event in events if event.kind is EventKind.ITEM]
         wanted = Counter(each["claim"] for each in row["claims"])
+        wanted[None] = len(row.get("broken_lines", ()))  # each is a failed item, without a value
         claims = Counter((each.body.get("value") or {}).get("claim") for each in items if each.stage == "claims")
         judged = sum(each.stage == "verdict" for each in items)
-        verdicts = sum(each["label"] is not None for each in row["claims"])
+        verdicts = len(row["claims"])  # one whose recording does not parse is a failed item
         counts = {
             "lost": ((wanted - claims).total(), max(0, verdicts - judged)),
             "duplicated": ((claims - wanted).total(), max(0, judged - verdicts)),
