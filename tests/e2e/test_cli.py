@@ -140,9 +140,9 @@ def test_what_is_recorded_is_replayed_with_the_same_results(system: Running) -> 
     assert refused.stderr.split("\n")[-2].startswith("alto-streams: the gateway refused: pipeline: no pipeline of that")
 
 
-def test_a_port_in_use_is_named_with_what_to_change(system: Running) -> None:
+def test_a_port_in_use_is_named_with_what_to_change(system: Running, tmp_path: Path) -> None:
     port = system.gateway.rpartition(":")[2]
-    done = command("up", "--port", port, cwd=system.folder, code=2)
+    done = command("up", "--port", port, cwd=tmp_path, code=2)
     assert f"port {port} on 127.0.0.1 is in use" in done.stderr
     assert "--port" in done.stderr
 
