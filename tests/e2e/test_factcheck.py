@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from alto_streams.pipelines.factcheck.prompts import CLAIMS_GRAMMAR
 from alto_streams.wire.records import DeadLetter, decoder
 from tests.broker.brokers import Server
 from tests.e2e.systems import Expected, Process, System, process, read_lines, recording, up, write_rows
@@ -105,14 +106,15 @@ async def dead_letters(broker: str) -> list[DeadLetter]:
 
 def test_workers_that_are_killed_cost_no_request_anything(kafka: Server, tmp_path: Path) -> None:
     """One LM worker of two and one stage worker of two die while calls run; the supervisor starts both again."""
-    rows = recording()[:24]
+    # A call that is continued keeps to the lines that its grammar allows, which a recording does not.
+    rows = [row for row in recording() if len(row["claims"]) <= CLAIMS_GRAMMAR.most and "broken_lines" not in row][:24]
     given = write_rows(tmp_path / "rows.jsonl", rows)
     engine = f"scripted:{given}?timing=reference"
     env = KAFKA | {"ALTO_BROKER": kafka.url, "ALTO_MODELS": f"chat={engine},judge={engine}", "ALTO_SILENCE_S": "10"}
     with up(tmp_path, env, "--workers-per-stage", "2") as running:
         out = tmp_path / "out.jsonl"
         run = running.run(given, out)
-        run.wait_said(r"\d+/24 requests done")
+        run.wait_said(rf"\d+/{len(rows)} requests done")
         for part in ("lm-judge", "queries-2"):
             os.kill(running.pid_of(part), signal.SIGKILL)
         assert run.runs
