@@ -50,7 +50,7 @@ async def things(topic: Topic) -> list[Thing]:
 @pipeline.generate(model="chat", show="text", broken="redo")
 def verdicts(thing: Thing) -> Prompt[Verdict]:
     if thing.name == "raise":
-        raise LookupError("words of a user")
+        raise LookupError(" ".join(("words", "of", thing.name)))  # as a value: the source itself is shown
     return Prompt([Message("system", "Judge.")], thing.name, JsonLines(Verdict), max_tokens=64)
 
 
@@ -130,7 +130,7 @@ def told(running: System, request: str, *options: str) -> str:
     story = Process("story", ["story", request, *options], running.folder, env)
     code, said = story.wait(), story.said()
     assert code == 0, said
-    assert "words of a user" not in said
+    assert "words of raise" not in said
     return said
 
 
