@@ -55,7 +55,7 @@ def measure(first: int, last: int, *, at_once: int = 32, horizon_s: float = 20.0
 
 
 async def _run(folder: Path, first: int, last: int, at_once: int, horizon_s: float) -> dict[str, Any]:
-    (folder / "recording").write_text("")
+    (folder / "recording").write_text("its pipeline knows it\n")
     bounds: dict[str, Any] = {"horizon_s": horizon_s, "control_keep_s": horizon_s, "events_done_ttl_s": int(horizon_s)}
     models = {small.MODEL: f"scripted:{folder / 'recording'}"}
     async with system(folder, "loadtest.small", models, workers=1, engine_slots=at_once, **bounds) as running:

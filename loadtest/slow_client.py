@@ -144,7 +144,7 @@ def arrivals(rate: float, seconds: float, seed: int) -> list[tuple[float, int]]:
 
 
 async def _run(folder: Path, options: Options) -> tuple[Phase, Phase, Phase]:
-    (folder / "recording").write_text("")
+    (folder / "recording").write_text("its pipeline knows it\n")
     models = {long_answers.MODEL: f"scripted:{folder / 'recording'}?timing=reference"}
     async with (
         system(folder, "loadtest.long_answers", models, workers=1, engine_slots=SLOTS) as running,

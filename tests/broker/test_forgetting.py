@@ -40,7 +40,7 @@ def test_after_the_horizon_nothing_is_left() -> None:
 
 async def test_a_request_ends_though_its_root_was_away_past_the_horizon(tmp_path: Path) -> None:
     """One that was under way when the root's worker went away, and one that was accepted while it was."""
-    (tmp_path / "recording").write_text("")
+    (tmp_path / "recording").write_text("its pipeline knows it\n")
     models = {small.MODEL: f"scripted:{tmp_path / 'recording'}"}
     try:
         async with system(tmp_path, "loadtest.small", models, workers=1, **BOUNDS) as running:
