@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -14,6 +15,7 @@ from redis.asyncio import Redis
 from alto_streams.agents.scheduler.load_records import read_load
 from alto_streams.agents.scheduler.plan_feed import PlanFeed
 from alto_streams.local.cluster import environment
+from alto_streams.local.ping import http_answers
 from alto_streams.parts import bootstrap_servers
 from alto_streams.wire.plans import Load, Plan
 from alto_streams.wire.records import encode
@@ -58,7 +60,8 @@ async def _lose(running: System, doomed: Process, worker: str) -> None:
     feed = PlanFeed.of(running.settings, [MODEL], lambda plan: None)
     await feed.start()
     try:
-        await until(lambda: worker in doomed.said(), "the worker has started", START_S)
+        port = urlsplit(worker).port or 0
+        await until(lambda: http_answers(HOST, port, "/ready"), "the worker has started", START_S)
         await _publish(running, _all_alike(sorted([worker, *others])))
         await _until_load(running, worker, lambda load: bool(load.owned))
         offering = asyncio.create_task(offer(running.gateway, load_workload(ROWS), RATE, COUNT, seed=3))
