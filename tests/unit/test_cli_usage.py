@@ -151,7 +151,7 @@ def test_engines(tmp_path: Path) -> None:
 
 def test_vllm_in_the_workers_is_an_engine_like_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"--engine: 'vllm:some/model' needs vLLM.*install 'alto-streams\[vllm\]'"):
+    with pytest.raises(ConfigError, match=r"--engine: 'vllm:some/model' needs vLLM.*pip install vllm"):
         engine_target("vllm:some/model", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "vllm")
     for target in ("vllm:some/model", f"vllm:{tmp_path}?dtype=float32"):

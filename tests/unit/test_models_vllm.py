@@ -86,7 +86,7 @@ def test_alternatives_stay_with_their_tokens() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
 def test_says_how_to_get_vllm_where_there_is_none() -> None:
-    with pytest.raises(ConfigError, match=r"pip install 'alto-streams\[vllm\]'.*docs/engines\.md"):
+    with pytest.raises(ConfigError, match=r"pip install vllm .*docs/engines\.md"):
         engine_for(Card(engine="vllm:/weights"), Settings())
 
 

@@ -11,7 +11,7 @@ CORPUS = Path(__file__).resolve().parents[2] / "alto_streams" / "pipelines" / "f
 # How the corpora say each kind of fact: the subject, then the value.
 COUNTRY = {
     "capital": r"The capital of (.+) is (.+)\.",
-    "continent": r"(.+) is in (Africa|Asia|Europe|Oceania|North America|South America)\.",
+    "continent": r"(.+) is (?:located )?in (Africa|Asia|Europe|Oceania|North America|South America)\.",
     "currency": r"The currency of (.+) is the (.+)\.",
     "population": r"The population of (.+) is about (.+)\.",
     "area": r"The area of (.+) is about (.+) square kilometres\.",
